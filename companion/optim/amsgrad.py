@@ -1,0 +1,96 @@
+r"""AMSGrad: Adam that divides by the largest second moment seen so far."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from companion.optim.base import Optimizer, lerp
+
+VARIANTS = ("torch", "paper", "optax")
+
+
+class AMSGrad(Optimizer):
+    r"""AMSGrad, in three readings that differ in the bias correction.
+
+    .. math::
+
+        m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad
+        v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2
+
+    ============ ======================================= ===================================
+    ``variant``  running maximum :math:`u_t`             step
+    ============ ======================================= ===================================
+    ``"torch"``  :math:`\max(u_{t-1}, v_t)`              :math:`\alpha \hat m_t / (\sqrt{u_t / (1 - \beta_2^t)} + \epsilon)`
+    ``"paper"``  :math:`\max(u_{t-1}, v_t)`              :math:`\alpha m_t / (\sqrt{u_t} + \epsilon)`
+    ``"optax"``  :math:`\max(u_{t-1}, \hat v_t)`         :math:`\alpha \hat m_t / (\sqrt{u_t} + \epsilon)`
+    ============ ======================================= ===================================
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters or groups.
+    lr, betas, eps, weight_decay
+        As for `companion.optim.Adam`.
+    variant : {"torch", "paper", "optax"}
+        Which of the three.
+    **options
+        ``decoupled``, ``maximize``, ``differentiable``, ``fused``.
+
+    Notes
+    -----
+    Memory: three tensors a parameter. Source: Reddi, Kale and Kumar (2018), Algorithm 2, which
+    has no bias correction and no ε.
+
+    Examples
+    --------
+    >>> x = torch.nn.Parameter(torch.zeros(1))
+    >>> optimizer = AMSGrad([x], betas=(0.0, 0.5), variant="paper")
+    >>> for g in (8.0, 0.0, 0.0):
+    ...     x.grad = torch.tensor([g])
+    ...     optimizer.step()
+    >>> state = optimizer.state[x]
+    >>> state["v"].item(), state["u"].item()  # v forgets, u does not
+    (8.0, 32.0)
+    """
+
+    class State(NamedTuple):
+        m: Tensor
+        v: Tensor
+        u: Tensor
+
+    def __init__(
+        self,
+        params,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0.0,
+        variant="torch",
+        **options,
+    ):
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "variant": variant}
+        super().__init__(params, defaults, weight_decay, **options)
+
+    def add_param_group(self, param_group):
+        """Add a group, whose variant must be one of the three."""
+        variant = param_group.get("variant", self.defaults["variant"])
+        if variant not in VARIANTS:
+            raise ValueError(f"AMSGrad: variant must be one of {VARIANTS}, got {variant!r}")
+        super().add_param_group(param_group)
+
+    @staticmethod
+    def rule(x, g, s, t, h):
+        m = lerp(s.m, g, 1 - h.beta1)
+        v = lerp(s.v, g.square(), 1 - h.beta2)
+        debias1, debias2 = 1 - h.beta1**t, 1 - h.beta2**t
+        if h.variant == "torch":
+            u = torch.maximum(s.u, v)
+            m_hat, v_hat = m / debias1, u / debias2
+        elif h.variant == "paper":
+            u = torch.maximum(s.u, v)
+            m_hat, v_hat = m, u
+        else:
+            u = torch.maximum(s.u, v / debias2)
+            m_hat, v_hat = m / debias1, u
+        return x - h.lr * m_hat / (v_hat.sqrt() + h.eps), AMSGrad.State(m, v, u)

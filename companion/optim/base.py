@@ -1,0 +1,346 @@
+"""The engine that steps a rule: arguments, weight decay, precision and state live here, once.
+
+A *rule* is a pure function of tensors, written the way the paper prints it::
+
+    rule(x, g, s, t, h) -> (x, s)
+
+``x`` is the parameter, ``g`` its gradient, ``s`` the state (a ``NamedTuple``), ``t = 1, 2, …`` the
+number of this step, and ``h`` the hyper-parameters by name (``h.lr``, ``h.beta1``, …). Numbers may
+be floats or tensors that broadcast. A rule never branches on data, so the same text steps a
+parameter, compiles to one kernel, batches over a grid and differentiates.
+"""
+
+import difflib
+import math
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from companion.optim import fused as kernels
+
+# What a hyper-parameter may be: lower end (allowed), upper end (excluded).
+RANGES = {
+    "lr": (0, math.inf),
+    "beta1": (0, 1),
+    "beta2": (0, 1),
+    "alpha": (0, 1),
+    "momentum": (0, math.inf),
+    "eps": (0, math.inf),
+    "weight_decay": (0, math.inf),
+    "lr_decay": (0, math.inf),
+    "initial_accumulator_value": (0, math.inf),
+    "final_lr": (0, math.inf),
+    "gamma": (0, math.inf),
+}
+BOOLEANS = (
+    "decoupled",
+    "maximize",
+    "differentiable",
+    "fused",
+    "nesterov",
+    "centered",
+)
+# What schedulers write into a group: never a misspelt option.
+SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "base_lr", "max_momentum", "base_momentum")
+
+
+def lerp(a, b, weight):
+    """Return ``a + weight (b - a)``, for a weight that is a number or a tensor of any dtype."""
+    if isinstance(weight, Tensor):
+        weight = weight.to(a.dtype)
+    return torch.lerp(a, b, weight)
+
+
+def where(condition, a, b):
+    """Return ``a`` where the condition holds, else ``b``; a plain ``bool`` chooses at once."""
+    if isinstance(condition, bool):
+        return a if condition else b
+    return torch.where(condition, a, b)
+
+
+def real(x: Tensor) -> Tensor:
+    """Return a complex tensor's view as pairs of reals, and a real tensor as it is."""
+    return torch.view_as_real(x) if x.is_complex() else x
+
+
+def precise(x: Tensor) -> Tensor:
+    """Return half-precision tensors in float32: rules and their state never run in less."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def check(name: str, value, owner: str) -> None:
+    """Raise ``ValueError`` or ``TypeError`` unless ``value`` is one that ``name`` may take."""
+    if name == "betas":
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise ValueError(f"{owner}: betas must be a pair (beta1, beta2), got {value!r}")
+        for index, beta in enumerate(value, start=1):
+            check(f"beta{index}", beta, owner)
+    elif name in BOOLEANS:
+        if not isinstance(value, bool):
+            raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
+    elif name in RANGES:
+        low, high = RANGES[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float, Tensor)):
+            raise TypeError(f"{owner}: {name} must be a number, got {value!r}")
+        numbers = torch.as_tensor(value).detach()
+        # NaN fails both comparisons, so it is refused here too.
+        if not bool(((numbers >= low) & (numbers < high)).all()):
+            raise ValueError(f"{owner}: {name} must be in [{low}, {high}), got {value!r}")
+
+
+def named(options: dict) -> SimpleNamespace:
+    """Turn a dictionary of options into ``h``: ``betas`` become ``beta1`` and ``beta2``.
+
+    ``h.mean`` and ``h.max`` reduce over one parameter tensor; an engine with batch dimensions in
+    front replaces them.
+    """
+    h = SimpleNamespace(mean=torch.mean, max=torch.amax, mean_square=_mean_square)
+    for name, value in options.items():
+        if name == "betas":
+            h.beta1, h.beta2 = value
+        elif name not in ("params", "param_names"):
+            setattr(h, name, value)
+    return h
+
+
+def _mean_square(g: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Average g² over each block: over all of g, its rows, or the elements of equal label."""
+    if labels is None:
+        return g.square().mean(-1, keepdim=True) if g.dim() == 2 else g.square().mean()
+    total = g.new_zeros(int(labels.max()) + 1)
+    flat = labels.flatten()
+    sums = total.index_add(0, flat, g.square().flatten())
+    counts = total.index_add(0, flat, torch.ones_like(g).flatten())
+    return (sums / counts)[labels]
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Base of every optimizer here: subclasses state their defaults and one rule.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (name, Tensor), or of dict
+        Parameters or parameter groups, as for any ``torch.optim.Optimizer``. Real or complex
+        floating point; float16 and bfloat16 parameters keep their state in float32.
+    defaults : dict
+        The hyper-parameters of the rule.
+    weight_decay : float
+        Coefficient λ. Coupled (L2): g ← g + λx. Decoupled: x ← (1 - lr λ) x before the rule.
+    decoupled : bool
+        Which of the two.
+    maximize : bool
+        Ascend instead of descend: the gradient's sign is turned before all else.
+    differentiable : bool
+        Let autograd follow the step, for hyper-gradients. Parameters are then non-leaf tensors.
+    fused : bool
+        Step a whole group by one kernel that is compiled from the rule; see `companion.optim.fused`.
+
+    Notes
+    -----
+    A gradient that holds NaN or infinity goes through the arithmetic as in ``torch.optim``: the
+    entries it reaches become NaN and stay so. Use ``torch.amp.GradScaler`` to skip such steps.
+    """
+
+    #: Over what ``h.mean_square`` averages: ``None`` (unused), ``"group"`` or ``"partition"``.
+    block = None
+    State: type[NamedTuple]
+
+    def __init__(self, params, defaults, weight_decay=0.0, **options):
+        base = {"decoupled": False, "maximize": False, "differentiable": False, "fused": False}
+        for name, value in options.items():
+            if name not in base:
+                raise TypeError(
+                    f"{type(self).__name__} got an unknown option {name}={value!r}; "
+                    f"it takes {', '.join([*defaults, 'weight_decay', *base])}"
+                )
+        defaults = {**defaults, "weight_decay": weight_decay, **base, **options}
+        for name, value in defaults.items():
+            check(name, value, type(self).__name__)
+        if isinstance(defaults["lr"], Tensor) and defaults["lr"].numel() != 1:
+            raise ValueError(f"lr as a tensor must hold one element, got shape {defaults['lr'].shape}")
+        if defaults["fused"] and defaults["differentiable"]:
+            raise ValueError("fused=True and differentiable=True exclude each other")
+        super().__init__(params, defaults)
+
+    # -- what a subclass writes -----------------------------------------------------------------
+
+    @staticmethod
+    def rule(x, g, s, t, h):
+        """Return the next parameter and state. Every subclass writes its own."""
+        raise NotImplementedError
+
+    @classmethod
+    def init(cls, x: Tensor, h) -> NamedTuple:
+        """Return the state before the first step: zeros like the parameter, unless overridden."""
+        return cls.State(*(torch.zeros_like(x) for _ in cls.State._fields))
+
+    # -- pure functions around the rule, shared by every engine -----------------------------------
+
+    @staticmethod
+    def gradient(x, g, h):
+        """Return the gradient that the rule sees: sign turned to ascend, L2 decay added."""
+        if h.maximize:
+            g = -g
+        return g if h.decoupled or _is_zero(h.weight_decay) else g + h.weight_decay * x
+
+    @staticmethod
+    def decay(x, t, h):
+        """Return the parameter after decoupled weight decay."""
+        return x * (1 - h.lr * h.weight_decay)
+
+    @classmethod
+    def update(cls, x, g, s, t, h):
+        """Apply weight decay and then the rule; the one step that all engines run."""
+        g = cls.gradient(x, g, h)
+        if h.decoupled and not _is_zero(h.weight_decay):
+            x = cls.decay(x, t, h)
+        return cls.rule(x, g, s, t, h)
+
+    @classmethod
+    def hyper(cls, **options) -> SimpleNamespace:
+        """Return ``h`` for engines without parameter groups; values may be tensors that broadcast.
+
+        Parameters
+        ----------
+        **options
+            Any option of the constructor, or ``beta1`` and ``beta2`` apart. Missing ones take the
+            constructor's default.
+        """
+        probe = torch.zeros(1)
+        grid = {k: v for k, v in options.items() if isinstance(v, Tensor) or k in ("beta1", "beta2")}
+        plain = {k: v for k, v in options.items() if k not in grid}
+        h = named(cls([probe], **plain).param_groups[0])
+        for name, value in grid.items():
+            if not hasattr(h, name):
+                raise TypeError(f"{cls.__name__} got an unknown option {name}={value!r}")
+            check(name, value, cls.__name__)
+            setattr(h, name, value)
+        if hasattr(h, "base_lr"):
+            h.base_lr = h.lr
+        return h
+
+    # -- the torch.optim protocol -------------------------------------------------------------------
+
+    def add_param_group(self, param_group):
+        """Add a group, after the checks that its options and parameters have to pass."""
+        owner = type(self).__name__
+        if not isinstance(param_group, dict):
+            raise TypeError(f"{owner}: param_group must be a dict, got {type(param_group).__name__}")
+        group = dict(param_group)
+        params = group["params"]
+        if isinstance(params, set):
+            raise TypeError(f"{owner}: params must be ordered; a set is not. Pass a list.")
+        group["params"] = params = [params] if isinstance(params, Tensor) else list(params)
+        for name, value in group.items():
+            check(name, value, owner)
+            known = name in self.defaults or name in SCHEDULERS
+            near = [] if known else difflib.get_close_matches(name, self.defaults, 1, 0.75)
+            if near:
+                raise TypeError(f"{owner}: unknown option {name}={value!r}; did you mean {near[0]}?")
+        seen = set()
+        for index, entry in enumerate(params):
+            p = entry[1] if isinstance(entry, tuple) else entry
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{owner}: params[{index}] must be a Tensor, got {type(p).__name__}")
+            if not (p.is_floating_point() or p.is_complex()):
+                raise TypeError(f"{owner}: params[{index}] must be floating point, got {p.dtype}")
+            if id(p) in seen:
+                raise ValueError(f"{owner}: params[{index}] of shape {tuple(p.shape)} is a duplicate")
+            seen.add(id(p))
+        super().add_param_group(group)
+
+    def load_state_dict(self, state_dict):
+        """Load a state, keeping its own precision (float32 for half-precision parameters)."""
+        super().load_state_dict(state_dict)
+        saved = [i for group in state_dict["param_groups"] for i in group["params"]]
+        params = [p for group in self.param_groups for p in group["params"]]
+        for index, p in zip(saved, params, strict=True):
+            if p.dtype in (torch.bfloat16, torch.float16) and index in state_dict["state"]:
+                move = {"device": p.device, "copy": True}
+                for name, value in state_dict["state"][index].items():
+                    if isinstance(value, Tensor) and name != "step":
+                        self.state[p][name] = value.to(**move)
+                    elif isinstance(value, tuple):
+                        self.state[p][name] = tuple(v.to(**move) for v in value)
+
+    def step(self, closure=None):
+        """Take one step.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Evaluates the model anew and returns the loss, which is passed on.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            for group in self.param_groups:
+                params = [p for p in group["params"] if p.grad is not None]
+                if not params:
+                    continue
+                h = named(group)
+                self._prepare(params, group, h)
+                if not (group["fused"] and kernels.step(self, params, h)):
+                    self._eager(params, h)
+        return loss
+
+    def blocks(self, p: Tensor, name: str | None):
+        """Return the partition of a parameter: a number of equal contiguous blocks, or labels."""
+        return 1
+
+    def _prepare(self, params, group, h) -> None:
+        """Check the gradients, make state for parameters that are new, count the step."""
+        for p in params:
+            if p.grad.layout != torch.strided:
+                raise RuntimeError(
+                    f"{type(self).__name__} takes dense gradients only, got layout {p.grad.layout} "
+                    f"for a parameter of shape {tuple(p.shape)}; use sparse=False in the embedding"
+                )
+            state = self.state[p]
+            if not state:
+                state["step"] = torch.zeros((), dtype=torch.float32)
+                if self.block == "partition":
+                    names = group.get("param_names")
+                    index = next(i for i, q in enumerate(group["params"]) if q is p)
+                    state["blocks"] = self.blocks(p, names[index] if names else None)
+                x = self._shaped(precise(real(p.detach())), state)
+                state.update(self.init(x, h)._asdict())
+            state["step"] += 1
+
+    def _shaped(self, x: Tensor, state: dict) -> Tensor:
+        """View a parameter as one row a block where its partition is a number of blocks."""
+        blocks = state.get("blocks")
+        return x.reshape(blocks, -1) if isinstance(blocks, int) else x
+
+    def _inputs(self, p, h):
+        """Return x, g, s, t of a parameter, as the rule takes them."""
+        state = self.state[p]
+        x, g = (self._shaped(precise(real(z)), state) for z in (p, p.grad))
+        # Under torch.compile the count stays a tensor: a number would compile anew at each step.
+        t = state["step"].double() if torch.compiler.is_compiling() else state["step"].item()
+        if self.block == "partition":
+            labels = state["blocks"] if isinstance(state["blocks"], Tensor) else None
+            h.mean_square = lambda g: _mean_square(g, labels)
+        return x, g, self.State(*(state[name] for name in self.State._fields)), t
+
+    def _eager(self, params, h) -> None:
+        if self.block == "group":
+            total = count = 0
+            for p in params:
+                x, g, _, _ = self._inputs(p, h)
+                total = total + self.gradient(x, g, h).square().sum()
+                count += g.numel()
+            h.mean_square = lambda g: (total / count).to(g)
+        for p in params:
+            x, s = self.update(*self._inputs(p, h), h)
+            target = real(p)
+            target.copy_(x.reshape(target.shape))
+            self.state[p].update(s._asdict())
+
+
+def _is_zero(value) -> bool:
+    return isinstance(value, (int, float)) and value == 0

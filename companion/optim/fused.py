@@ -1,0 +1,1 @@
+def step(optimizer, params, h): return False

@@ -1,0 +1,67 @@
+r"""SignSGD and, with momentum, Signum: every coordinate moves by exactly the step size."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from companion.optim.base import Optimizer, lerp
+
+
+class SignSGD(Optimizer):
+    r"""Sign descent; with momentum, Signum.
+
+    .. math::
+
+        m_t = \beta m_{t-1} + (1 - \beta) g_t, \qquad x_t = x_{t-1} - \alpha \, \mathrm{sign}(m_t)
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters or groups.
+    lr : float or Tensor
+        Step size α: how far each coordinate moves.
+    momentum : float
+        β in [0, 1). At 0 no state is kept.
+    weight_decay : float
+        λ, see `companion.optim.base.Optimizer`.
+    **options
+        ``decoupled``, ``maximize``, ``differentiable``, ``fused``.
+
+    Notes
+    -----
+    A zero gradient moves nothing. Complex parameters take the sign of real and imaginary part.
+    Memory: one tensor a parameter with momentum. Source: Bernstein et al. (2018).
+
+    Examples
+    --------
+    >>> x = torch.nn.Parameter(torch.zeros(3))
+    >>> optimizer = SignSGD([x], lr=0.5)
+    >>> x.grad = torch.tensor([100.0, 0.0, -0.01])
+    >>> optimizer.step()
+    >>> x.tolist()
+    [-0.5, 0.0, 0.5]
+    """
+
+    class State(NamedTuple):
+        m: Tensor | None
+
+    def __init__(self, params, lr=1e-3, momentum=0.0, weight_decay=0.0, **options):
+        super().__init__(params, {"lr": lr, "momentum": momentum}, weight_decay, **options)
+
+    def add_param_group(self, param_group):
+        """Add a group; this momentum is an average, so it stays below one."""
+        momentum = param_group.get("momentum", self.defaults["momentum"])
+        if not bool((torch.as_tensor(momentum) < 1).all()):
+            raise ValueError(f"SignSGD: momentum must be in [0, 1), got {momentum!r}")
+        super().add_param_group(param_group)
+
+    @classmethod
+    def init(cls, x, h):
+        no_momentum = isinstance(h.momentum, (int, float)) and h.momentum == 0
+        return cls.State(None if no_momentum else torch.zeros_like(x))
+
+    @staticmethod
+    def rule(x, g, s, t, h):
+        m = g if s.m is None else lerp(s.m, g, 1 - h.momentum)
+        return x - h.lr * m.sign(), s if s.m is None else SignSGD.State(m)
