@@ -1,4 +1,4 @@
-"""What Jupyter Book lacks: a cache that knows the package, and downloads that any notebook app reads."""
+"""What Jupyter Book lacks: a cache that knows the package, and plain notebooks to download."""
 
 import hashlib
 import os

@@ -1,9 +1,10 @@
 """Turn each chapter (MyST Markdown) into the notebook beside it (plain Markdown, no outputs).
 
-``python tools/notebooks.py`` writes the notebooks; with ``--check`` it lists those that are stale and
-exits 1. A notebook is a function of the chapters, the bibliography, _toc.yml and _config.yml alone, so
-that the same sources give the same bytes. Colab and Jupyter know neither directives nor roles: each is
-turned into plain Markdown here, numbered as in the built book, and one that is not known is an error.
+``python tools/notebooks.py`` writes the notebooks; with ``--check`` it lists those that are stale
+and exits 1. A notebook is a function of the chapters, the bibliography, _toc.yml and _config.yml
+alone, so that the same sources give the same bytes. Colab and Jupyter know neither directives nor
+roles: each is turned into plain Markdown here, numbered as in the built book, and one that is not
+known is an error.
 """
 
 import argparse
@@ -24,7 +25,18 @@ FENCE = re.compile(r"^(\s*)(`{3,}|~{3,}|:{3,})\s*(?:\{([\w:+-]+)\})?\s*(.*?)\s*$
 CODE_OR_ROLE = re.compile(
     r"(?:\{([A-Za-z][\w:+-]*)\})?(?<!`)(`+)(?!`)(.+?)(?<!`)\2(?!`)", re.DOTALL
 )
-ADMONITIONS = "attention caution danger error hint important note seealso tip warning".split()
+# fmt: off
+ADMONITIONS = (
+    "attention", "caution", "danger", "error", "hint", "important", "note", "seealso", "tip",
+    "warning",
+)
+PROOF_KINDS = (
+    "algorithm", "assumption", "axiom", "conjecture", "corollary", "criterion", "definition",
+    "example", "lemma", "notation", "observation", "property", "proposition", "remark", "theorem",
+)
+# fmt: on
+VERBATIM = (*ADMONITIONS, "math", "list-table", "code-block", "code")  # read their body themselves
+WHERE = ("journal", "booktitle", "howpublished", "institution", "publisher")
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 
 BOOTSTRAP = """\
@@ -53,9 +65,6 @@ class Token:
     argument: str = ""
     indent: str = ""
     options: dict = field(default_factory=dict)
-
-
-# --- Reading ----------------------------------------------------------------------------------------
 
 
 def tokens(lines: list[str], first: int):
@@ -139,9 +148,6 @@ def read_options(body: list[str]) -> tuple[dict, int]:
     return options, used
 
 
-# --- The book as a whole ----------------------------------------------------------------------------
-
-
 class Book:
     """The pages of _toc.yml, their labels, and what a notebook takes from _config.yml."""
 
@@ -217,12 +223,6 @@ class Book:
         venue = next((fields[k] for k in WHERE if k in fields), "")
         text = f"{names} ({fields['year']}). {title}. *{venue}*."
         return f"{text} <{self.address(key)}>" if self.address(key) else text
-
-
-WHERE = ("journal", "booktitle", "howpublished", "institution", "publisher")
-
-
-# --- One chapter ------------------------------------------------------------------------------------
 
 
 class Chapter:
@@ -321,8 +321,6 @@ class Chapter:
             self.text = [f"**{title}.** {self.inline(caption, token.line)}"]
             self.flush()
             self.solution = solution
-
-    # --- Blocks
 
     def markdown(self, lines: list[str], line: int) -> str:
         try:
@@ -464,8 +462,6 @@ class Chapter:
         number = self.numbered("table", "Table", token.options.get("name"), title, token.line)
         return f"**{number}.** {title}\n\n{body}"
 
-    # --- Roles
-
     def inline(self, text: str, line: int) -> str:
         for name, value in self.substitutions.items():
             text = re.sub(r"\{\{\s*" + re.escape(name) + r"\s*\}\}", str(value), text)
@@ -540,8 +536,6 @@ class Chapter:
             shown.append(f"[{text}]({url})" if url else text)
         return ", ".join(shown) if role == "cite:t" else f"({'; '.join(shown)})"
 
-    # --- Writing
-
     def dump(self) -> str:
         seen: Counter = Counter()
         cells = []
@@ -565,15 +559,8 @@ class Chapter:
         return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-PROOF_KINDS = (
-    "theorem axiom lemma definition remark conjecture corollary algorithm criterion example "
-    "property observation proposition assumption notation"
-).split()
-VERBATIM = (*ADMONITIONS, "math", "list-table", "code-block", "code")
-
-
 def quote(title: str, body: str) -> str:
-    """A block quote. Jupyter takes formulas out before it reads the '>', so a formula gets one line."""
+    """A block quote, a formula on one line: Jupyter takes formulas out before it reads the '>'."""
     body = re.sub(
         r"\$\$\n(.*?)\n\s*\$\$",
         lambda m: "$$ " + " ".join(part.strip() for part in m[1].split("\n")) + " $$",
