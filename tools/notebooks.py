@@ -65,6 +65,7 @@ class Token:
     argument: str = ""
     indent: str = ""
     options: dict = field(default_factory=dict)
+    body_line: int = 0
 
 
 def tokens(lines: list[str], first: int):
@@ -88,12 +89,13 @@ def tokens(lines: list[str], first: int):
                 options, used = read_options(body)
                 yield Token(
                     "directive",
-                    first + start + used,
+                    first + start,
                     body[used:],
                     fence[3],
                     fence[4],
                     fence[1],
                     options,
+                    first + start + 1 + used,
                 )
             else:
                 yield Token("literal", first + start, lines[start:i])
@@ -359,8 +361,10 @@ class Chapter:
             label = {"seealso": "See also"}.get(name, name.capitalize())
             # {note} may carry its text on its first line
             body = [token.argument, *token.body] if token.argument else token.body
-            return quote(f"**{label}**", self.markdown(body, line + (not token.argument)))
-        body = "" if name in VERBATIM else self.markdown(token.body, line + 1)
+            return quote(
+                f"**{label}**", self.markdown(body, token.body_line - bool(token.argument))
+            )
+        body = "" if name in VERBATIM else self.markdown(token.body, token.body_line)
         if name == "admonition":
             return quote(f"**{title}**", body)
         if name in ("margin", "sidebar"):

@@ -1,0 +1,277 @@
+"""Each construct of a chapter has a plain form, and the committed notebooks are current."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+spec = importlib.util.spec_from_file_location("notebooks", ROOT / "tools" / "notebooks.py")
+notebooks = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(notebooks)
+
+HEADER = """\
+---
+jupytext: {text_representation: {extension: .md, format_name: myst}}
+kernelspec: {name: python3, display_name: Python 3}
+myst:
+  substitutions: {scale: quick}
+---
+"""
+CELL = "\n```{code-cell} ipython3\n1 + 1\n```\n"
+CONFIG = (
+    "repository: {url: https://github.com/some/where, branch: main}\nbibtex_bibfiles: [a.bib]\n"
+)
+TOC = """\
+root: book/index
+parts:
+  - {caption: One, numbered: true, chapters: [{file: book/one/a}, {file: book/one/b}]}
+"""
+BIBLIOGRAPHY = r"""
+@article{solo, author={Solo, Han}, title={Fast {$O(1/k^2)$} {Ships}},
+  journal={J}, year={1977}, doi={10.1/x}}
+@article{two, author={Polyak, B. and R{\'e}nyi, A.}, title={T}, journal={J}, year={1964}, url={https://a.b}}
+@misc{many, author={A, X. and B, Y. and C, Z.}, title={T}, howpublished={H}, year={2000}}
+"""
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A book of two chapters: call it with their text to get the notebook of the first."""
+    (tmp_path / "book" / "one").mkdir(parents=True)
+    (tmp_path / "_config.yml").write_text(CONFIG)
+    (tmp_path / "_toc.yml").write_text(TOC)
+    (tmp_path / "a.bib").write_text(BIBLIOGRAPHY)
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "the-package"\n')
+    (tmp_path / "book" / "pic.svg").write_text("<svg/>")
+    (tmp_path / "book" / "index.md").write_text("# Welcome\n")
+
+    def write(text, other="# B\n", cell=CELL, header=HEADER):
+        (tmp_path / "book" / "one" / "a.md").write_text(header + text + cell)
+        (tmp_path / "book" / "one" / "b.md").write_text(HEADER + other + CELL)
+        made = notebooks.Book(tmp_path).notebooks()
+        return nbformat.reads(made[tmp_path / "book" / "one" / "a.ipynb"], as_version=4)
+
+    return write
+
+
+def text_of(notebook):
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+B = "https://colab.research.google.com/github/some/where/blob/main/book/one/b.ipynb"
+CONSTRUCTS = {
+    "a comment is dropped": ("% secret\nText.", "Text."),
+    "a target is dropped": ("(here)=\n# Title", "# Title"),
+    "math stays": ("Let $x_t$ be.\n\n$$\nx = 1\n$$", "Let $x_t$ be.\n\n$$\nx = 1\n$$"),
+    "a labelled equation": (
+        "$$\nx = 1\n$$ (e)\n\nSee {eq}`e`.",
+        "$$\nx = 1 \\tag{1.1}\n$$\n\nSee (1.1).",
+    ),
+    "a math directive": (
+        "```{math}\n:label: e\na &= b \\\\\nc &= d\n```",
+        "$$\n\\begin{aligned}\na &= b \\\\\nc &= d\n\\end{aligned} \\tag{1.1}\n$$",
+    ),
+    "an amsmath environment": (
+        "\\begin{align*}\na\n\\end{align*}",
+        "\\begin{align*}\na\n\\end{align*}",
+    ),
+    "a note": ("```{note}\nMind $x$.\n```", "> **Note**\n>\n> Mind $x$."),
+    "a colon fence": (":::{tip}\nTry.\n:::", "> **Tip**\n>\n> Try."),
+    "an admonition": (
+        "````{admonition} Goals\n:class: tip\n- one\n\n```python\nx\n```\n````",
+        "> **Goals**\n>\n> - one\n>\n> ```python\n> x\n> ```",
+    ),
+    "math in a quote": ("```{note}\n$$\na \\\\\nb\n$$\n```", "> **Note**\n>\n> $$ a \\\\ b $$"),
+    "a margin note": ("```{margin}\nAside.\n```", "> Aside."),
+    "a dropdown": (
+        "```{dropdown} More\nText.\n```",
+        "<details>\n<summary>More</summary>\n\nText.\n\n</details>",
+    ),
+    "a note in a list": (
+        "- item\n\n  ```{note}\n  Mind.\n  ```",
+        "- item\n\n  > **Note**\n  >\n  > Mind.",
+    ),
+    "a theorem": (
+        "```{prf:theorem} Rate\n:label: t\nFast.\n```\n\n```{prf:proof}\nBy {prf:ref}`t`.\n```",
+        "> **Theorem 1.1 (Rate).**\n>\n> Fast.\n\n*Proof.* By Theorem 1.1. $\\square$",
+    ),
+    "kinds are counted apart": (
+        "```{prf:lemma}\nA.\n```\n\n```{prf:definition}\nB.\n```\n\n```{prf:lemma}\nC.\n```",
+        "> **Lemma 1.1.**\n>\n> A.\n\n> **Definition 1.1.**\n>\n> B.\n\n> **Lemma 1.2.**\n>\n> C.",
+    ),
+    "an exercise and its solution": (
+        "```{exercise} Try\n:label: x\nDo.\n```\n\n```{solution} x\n:class: dropdown\nDone.\n```",
+        "#### Exercise 1.1 (Try)\n\nDo.\n\n"
+        "<details>\n<summary>Solution to Exercise 1.1</summary>\n\nDone.\n\n</details>",
+    ),
+    "a gated exercise": (
+        "```{exercise-start}\n:label: x\n```\n\nDo.\n\n```{exercise-end}\n```\n\nSee {ref}`x`.",
+        "#### Exercise 1.1\n\nDo.\n\nSee Exercise 1.1.",
+    ),
+    "who and when": ("{cite:t}`solo` said", "[Solo (1977)](https://doi.org/10.1/x) said"),
+    "cited in brackets": (
+        "so {cite:p}`two,many`",
+        "so ([Polyak and Rényi, 1964](https://a.b); A et al., 2000)",
+    ),
+    "a list of references": (
+        "{cite:t}`solo`\n\n```{bibliography}\n:filter: docname in docnames\n```",
+        "[Solo (1977)](https://doi.org/10.1/x)\n\n"
+        "- Solo (1977). Fast $O(1/k^2)$ Ships. *J*. <https://doi.org/10.1/x>",
+    ),
+    "a link to a page": ("{doc}`b` or {doc}`the next <b>`", f"[B]({B}) or [the next]({B})"),
+    "a page without code": (
+        "{doc}`/book/index`",
+        "[Welcome](https://github.com/some/where/blob/main/book/index.md)",
+    ),
+    "a Markdown link to a page": ("[next](b.md)", f"[next]({B})"),
+    "a section": ("(s)=\n## Rates\n\n{ref}`s` and {ref}`here <s>`", "## Rates\n\nRates and here"),
+    "a figure from a file": (
+        "```{figure} ../pic.svg\n:name: f\n:alt: A pic\nIt shows.\n```\n\n"
+        "See {numref}`f`, {numref}`figure %s <f>`.",
+        "![A pic](https://github.com/some/where/raw/main/book/pic.svg)\n\n"
+        "**Fig. 1.1.** It shows.\n\nSee Fig. 1.1, figure 1.1.",
+    ),
+    "a list table": (
+        "```{list-table} Sizes\n:name: t\n:header-rows: 1\n* - a\n  - b\n* - $x$\n  - 2\n```",
+        "**Table 1.1.** Sizes\n\n| a | b |\n|---|---|\n| $x$ | 2 |",
+    ),
+    "a Markdown table": ("| a |\n|---|\n| 1 |", "| a |\n|---|\n| 1 |"),
+    "a footnote": ("Text[^n].\n\n[^n]: Note.", "Text<sup>[n]</sup>.\n\n<sup>[n]</sup> Note."),
+    "a definition list": ("Term\n: What it is", "**Term**: What it is"),
+    "a substitution": ("Scale {{ scale }}.", "Scale quick."),
+    "code is left alone": ("Write `{eq}` or ``{eq}`e` ``.", "Write `{eq}` or ``{eq}`e` ``."),
+    "a code block": ("```python\n% no comment\n```", "```python\n% no comment\n```"),
+}
+
+
+@pytest.mark.parametrize(("source", "expected"), CONSTRUCTS.values(), ids=CONSTRUCTS)
+def test_construct_becomes_plain_markdown(book, source, expected):
+    assert text_of(book(source)) == expected
+
+
+def test_reference_to_another_chapter_links_to_it(book):
+    notebook = book(
+        "{eq}`far` and {prf:ref}`t`", "# B\n\n$$x$$ (far)\n\n```{prf:lemma}\n:label: t\nL.\n```\n"
+    )
+    assert text_of(notebook) == f"[(2.1)]({B}) and [Lemma 2.1]({B})"
+
+
+ERRORS = {
+    "unknown directive": ("\n```{bokeh} x\n```", r"a\.md:8: .*\{bokeh\}"),
+    "unknown role": ("Text {glue}`x`.", r"a\.md:7: .*\{glue\}"),
+    "unknown label": ("\n\n{eq}`nowhere`", r"a\.md:9: .*nowhere"),
+    "unknown key": ("{cite:t}`nobody`", r"a\.md:7: .*nobody"),
+    "unknown page": ("{doc}`nowhere`", r"a\.md:7: .*nowhere"),
+    "unknown substitution": ("{{ nothing }}", r"a\.md:7: .*nothing"),
+    "missing image": ("```{image} no.png\n:alt: None\n```", r"a\.md:7: .*no\.png"),
+    "open fence": ("````{note}\nText", r"a\.md:7: .*never closed"),
+    "inline display math": ("Let $$x$$ be.", r"a\.md:7: .*lines of its own"),
+    "solution without an end": (
+        "```{exercise}\n:label: x\nDo.\n```\n\n```{solution-start} x\n```\n",
+        r"a\.md:12: .*never ended",
+    ),
+    "the same label twice": ("$$x$$ (e)\n\n$$y$$ (e)", r"a\.md:9: .*label e"),
+}
+
+
+@pytest.mark.parametrize(("source", "message"), ERRORS.values(), ids=ERRORS)
+def test_error_names_file_and_line(book, source, message):
+    with pytest.raises(notebooks.ChapterError, match=message):
+        book(source)
+
+
+def test_chapter_without_header_is_an_error(book):
+    with pytest.raises(notebooks.ChapterError, match="jupytext and kernelspec"):
+        book("# A\n", header="")
+
+
+def test_cell_keeps_tags_and_caption(book):
+    cell = (
+        "\n```{code-cell} ipython3\n---\ntags: [hide-input]\nmystnb:\n"
+        '  figure: {caption: "Noise $x$, {cite:t}`solo`.", name: f}\n'
+        "  image: {alt: A line}\n---\nplot()\n```\n"
+    )
+    *_, code, caption = book("# A\n", cell=cell).cells
+    assert code.source == "plot()"
+    assert code.metadata == {
+        "tags": ["hide-input"],
+        "jupyter": {"source_hidden": True},
+        "cellView": "form",
+    }
+    assert caption.source == "**Fig. 1.1.** Noise $x$, [Solo (1977)](https://doi.org/10.1/x)."
+
+
+def test_solution_cell_is_folded(book):
+    gates = (
+        "```{exercise}\n:label: x\nDo.\n```\n%s\n"
+        "```{solution-start} x\n:class: dropdown\n```\n%s\n```{solution-end}\n```\n"
+    )
+    notebook = book("# A\n\n" + gates % (CELL, CELL.replace("1 + 1", "2")), cell="\nAfter.\n")
+    assert [cell.source for cell in notebook.cells[2:]] == [
+        "1 + 1",
+        "<details>\n<summary>Solution to Exercise 1.1</summary>\n\n"
+        "The code stands in the folded cell below.\n\n</details>",
+        "2",
+        "After.",
+    ]
+    assert "jupyter" not in notebook.cells[2].metadata
+    assert notebook.cells[4].metadata.jupyter.source_hidden
+
+
+def test_bootstrap_is_the_first_code_cell_and_acts_on_colab_only(book):
+    notebook = book("# A\n\nIntro.\n\n## B\n\nMore.\n")
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    assert notebook.cells.index(first) == 1
+    assert '"the-package @ git+https://github.com/some/where@main"' in first.source
+    before, after = first.source.split("else:")
+    assert "import google.colab" in before
+    assert "pip install --quiet --no-deps" in after
+
+
+def test_notebook_is_valid_and_byte_stable(book, tmp_path):
+    notebook = book("# A\n" + CELL)
+    nbformat.validate(notebook)
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)  # equal cells too
+    once, again = (notebooks.Book(tmp_path).notebooks() for _ in range(2))
+    assert once == again
+    text = once[tmp_path / "book" / "one" / "a.ipynb"]
+    assert text.endswith("}\n")
+    assert "\r" not in text
+    assert all(not cell.get("outputs") for cell in json.loads(text)["cells"])
+
+
+@pytest.fixture(scope="module")
+def made():
+    return notebooks.Book().notebooks()
+
+
+def test_committed_notebooks_are_current(made):
+    stale = [
+        path.relative_to(ROOT).as_posix()
+        for path, text in made.items()
+        if not path.exists() or path.read_bytes() != text.encode()
+    ]
+    assert not stale, f"run `make notebooks`, then commit: {', '.join(stale)}"
+
+
+def test_every_notebook_has_a_chapter(made):
+    assert set((ROOT / "book").rglob("*.ipynb")) <= set(made)
+
+
+def test_no_directive_or_role_remains(made):
+    for path, text in made.items():
+        for cell in json.loads(text)["cells"]:
+            if cell["cell_type"] == "markdown":
+                source = re.sub(
+                    r"(`{3,})[^{].*?\1|(``+)(?!`).*?\2",
+                    "",
+                    "".join(cell["source"]),
+                    flags=re.DOTALL,
+                )
+                found = re.search(r"[`:]{3,}\{|\{[a-z][\w:-]*\}`", source)
+                assert not found, f"{path.name}: {source[found.start() : found.start() + 60]!r}"
