@@ -1,0 +1,477 @@
+"""One look for every figure; the only module that draws.
+
+Each optimizer has a colour, a line style and a marker of its own, the same in every chapter, so
+that no figure needs colour to be read. Functions draw on ``ax`` (a new one if left out) and return
+it; titles and limits are the caller's.
+"""
+
+import base64
+import hashlib
+import html
+import io
+import json
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patheffects import Normal, Stroke
+
+from companion import scale
+
+COLOURS = sns.color_palette("colorblind").as_hex()
+BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, _, SKY = COLOURS  # yellow is too pale
+DASH, DOTS, DASHDOT = (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))
+LOOKS = {
+    "SGD": (BLUE, "-", "o"),
+    "Momentum": (SKY, DASH, "s"),
+    "Nesterov": (BLUE, DASHDOT, "v"),
+    "AdaGrad": (GREEN, DASH, "D"),
+    "RMSprop": (PURPLE, DASHDOT, "v"),
+    "Adam": (ORANGE, "-", "^"),
+    "AdamW": (BROWN, DASH, ">"),
+    "AMSGrad": (GREEN, DASHDOT, "P"),
+    "AdaFom": (PINK, DOTS, "<"),
+    "AdaBound": (GREY, DASH, "h"),
+    "AdaShift": (SKY, DASHDOT, "p"),
+    "ADOPT": (RED, DASH, "s"),
+    "SignSGD": (GREY, DOTS, "X"),
+    "AdaSGD": (PURPLE, "-", "d"),
+    "BlockwiseAdam": (BROWN, DOTS, "*"),
+}
+OTHERS = [
+    (colour, line, marker)
+    for line, marker in zip(("-", DASH, DASHDOT, DOTS), "os^D", strict=True)
+    for colour in (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, SKY)
+]
+LABELS = {"lr": "step size", "step": "step", "loss": "loss", "beta1": "β₁", "beta2": "β₂"}
+DIVERGED = 1e300  # stands for NaN and infinity, so that quantiles stay numbers
+
+
+def style() -> None:
+    """Set the style of the book for all figures that follow; call it once a notebook."""
+    settings = {
+        "axes.titlesize": 13,
+        "axes.titlelocation": "left",
+        "axes.labelsize": 13,
+        "figure.constrained_layout.use": True,
+        "figure.dpi": 110,
+        "figure.facecolor": "white",
+        "figure.figsize": (6, 4),
+        "font.size": 12,
+        "grid.alpha": 0.6,
+        "legend.fontsize": 11,
+        "lines.linewidth": 2,
+        "lines.markersize": 6,
+        "savefig.facecolor": "white",
+        "xtick.labelsize": 11,
+        "ytick.labelsize": 11,
+    }
+    sns.set_theme(style="whitegrid", palette="colorblind", rc=settings)
+
+
+def look(name: str) -> dict:
+    """Return the colour, line style and marker that belong to an optimizer.
+
+    Parameters
+    ----------
+    name : str
+        A name of `companion.optim`, or ``"Momentum"`` or ``"Nesterov"`` for these uses of SGD.
+
+    Returns
+    -------
+    dict
+        ``color``, ``linestyle`` and ``marker``, as ``ax.plot`` takes them.
+
+    Examples
+    --------
+    >>> look("Adam")["marker"]
+    '^'
+    """
+    if name not in LOOKS:
+        raise ValueError(f"name must be one of {', '.join(LOOKS)}, got {name!r}")
+    return dict(zip(("color", "linestyle", "marker"), LOOKS[name], strict=True))
+
+
+def looks(names) -> dict:
+    """Return a look for each name: an optimizer's own, and any that is still free for the others.
+
+    Examples
+    --------
+    >>> looks(["Adam", "batch of 8"])["Adam"] == look("Adam")
+    True
+    """
+    names = list(dict.fromkeys(names))
+    colours = {LOOKS[name][0] for name in names if name in LOOKS}
+    # Fresh colours first; then the same colours again, with another line style and marker.
+    free = iter(sorted(OTHERS, key=lambda other: other[0] in colours))
+    chosen = {name: LOOKS[name] if name in LOOKS else next(free) for name in names}
+    keys = ("color", "linestyle", "marker")
+    return {name: dict(zip(keys, chosen[name], strict=True)) for name in names}
+
+
+def curves(
+    frame, x="step", y="loss", hue="optimizer", ax=None, logy=True, band=(0.1, 0.9)
+) -> plt.Axes:
+    """Draw the median of y over seeds against x, one line for each value of hue, with a band.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Tidy: a row a seed and x, such as `companion.simulate.tidy` returns.
+    x, y, hue : str
+        Columns.
+    ax : Axes, optional
+        Where to draw.
+    logy : bool
+        Logarithmic y.
+    band : (float, float), "range" or None
+        Quantiles over the seeds that the band spans; ``"range"`` is from lowest to highest.
+
+    Returns
+    -------
+    Axes
+
+    Notes
+    -----
+    NaN and infinity count as the largest value. A line ends, with a cross, where the median run
+    has diverged.
+    """
+    ax = ax or plt.subplots()[1]
+    low, high = (0, 1) if band == "range" else band or (0.5, 0.5)
+    for label, look_, rows in _groups(frame, hue, [x, y]):
+        q = _quantiles(rows, x, y, (low, 0.5, high)).mask(lambda q: q >= DIVERGED)
+        every = max(1, len(q) // 8)
+        ax.plot(q.index, q[0.5], label=label, markevery=every, **look_)
+        if band and low < high:
+            top = q[high].fillna(DIVERGED).where(q[0.5].notna())
+            ax.fill_between(q.index, q[low], top, color=look_["color"], alpha=0.2, lw=0)
+        if q[0.5].isna().any() and q[0.5].notna().any():
+            end = q[0.5].last_valid_index()
+            ax.plot([end], [q[0.5][end]], "x", color=look_["color"], ms=10, mew=3)
+        finite = q[0.5].dropna()
+        if len(finite):
+            ax.update_datalim(np.column_stack([finite.index, finite]))
+    if logy:
+        ax.set_yscale("log")
+    several = band and frame.groupby([hue, x]).size().max() > 1
+    _finish(ax, x, y, hue, _spread(low, high) if several else "")
+    return ax
+
+
+def sensitivity(frame, x="lr", y="loss", hue="optimizer", ax=None, limit=None) -> plt.Axes:
+    """Draw the final y against a hyper-parameter x: median over seeds, band from lowest to highest.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Tidy: a row a run.
+    x, y, hue : str
+        Columns.
+    ax : Axes, optional
+        Where to draw.
+    limit : float, optional
+        A run that ends above this has diverged, as have NaN and infinity; the largest finite y if
+        left out. Crosses above the limit show where at least one seed diverged.
+
+    Returns
+    -------
+    Axes
+    """
+    ax = ax or plt.subplots()[1]
+    finite = frame[y][np.isfinite(frame[y])]
+    limit = limit if limit is not None else (finite.max() if len(finite) else 1.0)
+    for row, (label, look_, rows) in enumerate(_groups(frame, hue, [x, y])):
+        ceiling = limit * 1.3 ** (row + 1)  # one row of crosses for each line
+        q = _quantiles(rows, x, y, (0, 0.5, 1))
+        lost = q.index[q[1] > limit]
+        q = q.clip(upper=limit)
+        ax.plot(q.index, q[0.5], label=label, **look_)
+        ax.fill_between(q.index, q[0], q[1], color=look_["color"], alpha=0.2, lw=0)
+        ax.plot(lost, [ceiling] * len(lost), "x", color=look_["color"], ms=7, mew=2)
+    ax.axhline(limit, color="0.4", lw=1, ls=":")
+    ax.annotate("× diverged", (0.01, limit), (0, 2), ("axes fraction", "data"), "offset points")
+    ax.set(xscale="log", yscale="log")
+    _finish(ax, x, y, hue, _spread(0, 1))
+    return ax
+
+
+def heatmap(
+    values, x, y, xlabel="", ylabel="", label="", ax=None, logx=False, logy=False, log=False
+) -> plt.Axes:
+    """Draw a field over a grid of two hyper-parameters, such as a phase diagram.
+
+    Parameters
+    ----------
+    values : Tensor or array
+        Of shape (len(y), len(x)). NaN and infinity are left grey.
+    x, y : sequence of float
+        Positions of the columns and rows.
+    xlabel, ylabel, label : str
+        What the axes and the colours mean, with units.
+    ax : Axes, optional
+        Where to draw.
+    logx, logy, log : bool
+        Logarithmic x, y and colours.
+
+    Returns
+    -------
+    Axes
+    """
+    ax = ax or plt.subplots()[1]
+    values = np.asarray(values, dtype=float)
+    if values.shape != (len(y), len(x)):
+        raise ValueError(f"values must have shape ({len(y)}, {len(x)}), got {values.shape}")
+    values = np.ma.masked_invalid(np.ma.masked_less_equal(values, 0) if log else values)
+    norm = mpl.colors.LogNorm() if log else None
+    mesh = ax.pcolormesh(_edges(x, logx), _edges(y, logy), values, norm=norm, cmap="viridis")
+    ax.figure.colorbar(mesh, ax=ax, label=label)
+    ax.grid(False)
+    ax.set(xlabel=xlabel, ylabel=ylabel, facecolor="0.75")
+    ax.set_xscale("log" if logx else "linear")
+    ax.set_yscale("log" if logy else "linear")
+    return ax
+
+
+def paths(f, trajectories, xlim, ylim, minimiser=None, ax=None) -> plt.Axes:
+    """Draw trajectories in the plane on the contours of f (dark is low).
+
+    Parameters
+    ----------
+    f : callable
+        From (..., 2) to (...).
+    trajectories : dict of str to Tensor
+        Labels and iterates of shape (T, 2).
+    xlim, ylim : (float, float)
+        The window.
+    minimiser : (float, float), optional
+        Marked by a star.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+    """
+    ax = ax or plt.subplots()[1]
+    _field(f, xlim, ylim, minimiser, ax)
+    for line, path in zip(_lines(trajectories, ax), trajectories.values(), strict=True):
+        points = _points(path)
+        line.set_data(points[:, 0], points[:, 1])
+        line.set_markevery([len(points) - 1])
+        ax.plot(*points[0], "o", color="black", ms=5, zorder=4)
+    ax.legend(loc="best")
+    return ax
+
+
+def stamp(target, seeds=None, extra=None) -> None:
+    """Write in small grey letters how a figure was made: its scale, its seeds, and anything else.
+
+    Parameters
+    ----------
+    target : Axes or Figure
+        Above which axes, or below which figure.
+    seeds : int or sequence, optional
+        How many, or which, seeds.
+    extra : str, optional
+        Such as the data set.
+    """
+    count = seeds if seeds is None or isinstance(seeds, int) else len(seeds)
+    parts = [f"{scale.name()} scale"]
+    if count is not None:
+        parts.append(f"{count} seed" if count == 1 else f"{count} seeds")
+    text = ", ".join(parts + ([extra] if extra else []))
+    if isinstance(target, plt.Axes):
+        place = {"xycoords": "axes fraction", "ha": "right", "va": "bottom"}
+        target.annotate(text, (1, 1.01), fontsize=9, color="0.4", **place)
+    else:
+        target.supxlabel(text, x=0.99, ha="right", fontsize=9, color="0.4")
+
+
+@dataclass(frozen=True)
+class Animation:
+    """HTML of an animation, which notebooks show."""
+
+    data: str
+
+    def _repr_html_(self):
+        return self.data
+
+
+def animate_paths(
+    f, trajectories, xlim, ylim, alt, minimiser=None, frames=50, dpi=90, budget=1_500_000
+) -> Animation:
+    """Return an animation of `paths`, as HTML that needs nothing from elsewhere.
+
+    It does not start by itself: a button plays it and a slider moves through it. Until then, and
+    where scripts do not run, its last frame is shown.
+
+    Parameters
+    ----------
+    f, trajectories, xlim, ylim, minimiser
+        As for `paths`. Shorter trajectories wait at their end.
+    alt : str
+        What the animation shows, for those who cannot see it.
+    frames : int
+        How many pictures, evenly spread over the steps.
+    dpi : int
+        Dots per inch of a figure 5.5 by 4 inches.
+    budget : int
+        Most characters of HTML.
+
+    Returns
+    -------
+    Animation
+        With the HTML in ``data``.
+
+    Raises
+    ------
+    ValueError
+        If ``alt`` is empty, or the result is larger than the budget.
+    """
+    if not alt.strip():
+        raise ValueError("alt must say what the animation shows, got an empty text")
+    figure = mpl.figure.Figure(figsize=(5.5, 4), dpi=dpi, layout="constrained", facecolor="white")
+    canvas, ax = FigureCanvasAgg(figure), figure.add_subplot()
+    _field(f, xlim, ylim, minimiser, ax)
+    points = [_points(path) for path in trajectories.values()]
+    lines = _lines(trajectories, ax)
+    ax.legend(loc="best")
+    count = ax.set_title("step 0")
+    canvas.draw()
+    steps = np.unique(np.linspace(0, max(map(len, points)) - 1, frames).round().astype(int))
+    pictures = []
+    for step in steps:
+        count.set_text(f"step {step}")
+        for line, path in zip(lines, points, strict=True):
+            line.set_data(path[: step + 1, 0], path[: step + 1, 1])
+            line.set_markevery([min(step, len(path) - 1)])
+        canvas.draw()
+        pictures.append(_png(canvas))
+    page = _player(pictures, steps.tolist(), alt)
+    if len(page) > budget:
+        raise ValueError(
+            f"the animation has {len(page):,} characters, more than budget={budget:,}; "
+            f"lower frames={frames} or dpi={dpi}"
+        )
+    return Animation(page)
+
+
+def _png(canvas) -> str:
+    """Return the drawn picture as base64 of a PNG with 128 colours, a third of the full size."""
+    from PIL import Image
+
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    file = io.BytesIO()
+    picture.quantize(128, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _player(pictures, steps, alt) -> str:
+    """Return HTML with an image, a button, a slider and the script that joins them."""
+    name = "animation" + hashlib.sha256("".join(pictures).encode()).hexdigest()[:12]
+    alt = html.escape(alt, quote=True)
+    last = len(pictures) - 1
+    return f"""<figure class="animation" id="{name}" role="group" aria-label="Animation">
+<img alt="{alt}" src="data:image/png;base64,{pictures[-1]}" style="max-width:100%">
+<div style="display:flex; gap:0.5em; max-width:495px">
+<button type="button">Play</button>
+<input type="range" min="0" max="{last}" value="{last}" aria-label="frame" style="flex:1">
+</div>
+<script>
+(() => {{
+  const root = document.getElementById("{name}");
+  const [image, button, slider] = ["img", "button", "input"].map(tag => root.querySelector(tag));
+  const pictures = {json.dumps(pictures)};
+  const steps = {json.dumps(steps)};
+  let timer = null;
+  const show = () => {{
+    image.src = "data:image/png;base64," + pictures[slider.value];
+    slider.setAttribute("aria-valuetext", "step " + steps[slider.value]);
+  }};
+  const stop = () => {{ clearInterval(timer); timer = null; button.textContent = "Play"; }};
+  const next = () => {{
+    slider.value = Number(slider.value) + 1;
+    show();
+    if (Number(slider.value) === {last}) stop();
+  }};
+  slider.addEventListener("input", () => {{ stop(); show(); }});
+  button.addEventListener("click", () => {{
+    if (timer) return stop();
+    if (Number(slider.value) === {last}) slider.value = 0;
+    show();
+    button.textContent = "Pause";
+    timer = setInterval(next, 120);
+  }});
+}})();
+</script>
+</figure>"""
+
+
+def _edges(centres, log) -> np.ndarray:
+    """Return the edges of cells around their centres, halfway on the axis's own scale."""
+    centres = np.asarray(torch.as_tensor(centres).tolist(), dtype=float)
+    z = np.log(centres) if log else centres
+    middle = (z[1:] + z[:-1]) / 2
+    first, last = (2 * z[0] - middle[0], 2 * z[-1] - middle[-1]) if len(z) > 1 else (z - 1, z + 1)
+    edges = np.hstack([first, middle, last])
+    return np.exp(edges) if log else edges
+
+
+def _field(f, xlim, ylim, minimiser, ax):
+    """Draw the contours of f, evenly spaced in the logarithm of its height over the lowest."""
+    x1, x2 = np.meshgrid(np.linspace(*xlim, 200), np.linspace(*ylim, 200))
+    z = f(torch.as_tensor(np.stack([x1, x2], -1))).detach().numpy()
+    height = z - z.min()
+    height = np.log10(height + 1e-3 * np.median(height) + 1e-300)
+    ax.contourf(x1, x2, height, levels=14, cmap="cividis", alpha=0.75)
+    if minimiser is not None:
+        ax.plot(*minimiser, "*", color="white", mec="black", ms=14, zorder=3)
+    ax.set(xlim=xlim, ylim=ylim, xlabel="$x_1$", ylabel="$x_2$")
+    ax.grid(False)
+
+
+def _lines(trajectories, ax):
+    """Return an empty line for each trajectory, outlined in white to stand out from the field."""
+    outline = [Stroke(linewidth=4, foreground="white"), Normal()]
+    return [
+        ax.plot([], [], label=label, path_effects=outline, lw=2, mec="white", ms=9, **look_)[0]
+        for label, look_ in looks(trajectories).items()
+    ]
+
+
+def _points(path) -> np.ndarray:
+    points = torch.as_tensor(path).detach().cpu().numpy()
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"each of trajectories must have shape (T, 2), got {points.shape}")
+    return points
+
+
+def _groups(frame, hue, columns):
+    """Yield label, look and rows for each value of hue, in order of appearance."""
+    missing = [c for c in (hue, *columns) if c not in frame]
+    if missing:
+        raise ValueError(f"frame has no column {missing[0]!r}; it has {list(frame)}")
+    values = list(frame[hue].unique())
+    labels = [v if isinstance(v, str) else f"{LABELS.get(hue, hue)} = {v:g}" for v in values]
+    for value, label, look_ in zip(values, labels, looks(labels).values(), strict=True):
+        yield label, look_, frame[frame[hue] == value]
+
+
+def _quantiles(rows, x, y, q):
+    """Return quantiles of y over seeds: a row for each x, a column for each quantile."""
+    known = rows[y].where(np.isfinite(rows[y]), DIVERGED)
+    return known.groupby(rows[x]).quantile(list(q)).unstack()
+
+
+def _spread(low, high) -> str:
+    return "median, range" if (low, high) == (0, 1) else f"median, {low:.0%}–{high:.0%}"
+
+
+def _finish(ax, x, y, hue, spread):
+    ylabel = LABELS.get(y, y)
+    ax.set(xlabel=LABELS.get(x, x), ylabel=f"{ylabel} ({spread} of seeds)" if spread else ylabel)
+    ax.legend()
