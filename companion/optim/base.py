@@ -11,7 +11,7 @@ parameter, compiles to one kernel, batches over a grid and differentiates.
 """
 
 import difflib
-import math
+from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -19,32 +19,7 @@ import torch
 from torch import Tensor
 
 from companion.optim import fused as kernels
-
-# What a hyper-parameter may be: lower end (allowed), upper end (excluded).
-RANGES = {
-    "lr": (0, math.inf),
-    "beta1": (0, 1),
-    "beta2": (0, 1),
-    "alpha": (0, 1),
-    "momentum": (0, math.inf),
-    "eps": (0, math.inf),
-    "weight_decay": (0, math.inf),
-    "lr_decay": (0, math.inf),
-    "initial_accumulator_value": (0, math.inf),
-    "final_lr": (0, math.inf),
-    "gamma": (0, math.inf),
-}
-BOOLEANS = (
-    "decoupled",
-    "maximize",
-    "differentiable",
-    "fused",
-    "nesterov",
-    "centered",
-)
-# What schedulers write into a group: never a misspelt option.
-SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "base_lr", "max_momentum", "base_momentum")
-
+from companion.optim.options import RANGES, SCHEDULERS, check
 
 def lerp(a, b, weight):
     """Return ``a + weight (b - a)``, for a weight that is a number or a tensor of any dtype."""
@@ -70,45 +45,33 @@ def precise(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def check(name: str, value, owner: str) -> None:
-    """Raise ``ValueError`` or ``TypeError`` unless ``value`` is one that ``name`` may take."""
-    if name == "betas":
-        if not isinstance(value, (tuple, list)) or len(value) != 2:
-            raise ValueError(f"{owner}: betas must be a pair (beta1, beta2), got {value!r}")
-        for index, beta in enumerate(value, start=1):
-            check(f"beta{index}", beta, owner)
-    elif name in BOOLEANS:
-        if not isinstance(value, bool):
-            raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
-    elif name in RANGES:
-        low, high = RANGES[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float, Tensor)):
-            raise TypeError(f"{owner}: {name} must be a number, got {value!r}")
-        numbers = torch.as_tensor(value).detach()
-        # NaN fails both comparisons, so it is refused here too.
-        if not bool(((numbers >= low) & (numbers < high)).all()):
-            raise ValueError(f"{owner}: {name} must be in [{low}, {high}), got {value!r}")
-
-
 def named(options: dict) -> SimpleNamespace:
     """Turn a dictionary of options into ``h``: ``betas`` become ``beta1`` and ``beta2``.
 
     ``h.mean`` and ``h.max`` reduce over one parameter tensor; an engine with batch dimensions in
     front replaces them.
     """
-    h = SimpleNamespace(mean=torch.mean, max=torch.amax, mean_square=_mean_square)
+    h = SimpleNamespace(mean=torch.mean, max=_max, mean_square=lambda g: g.square().mean())
     for name, value in options.items():
         if name == "betas":
-            h.beta1, h.beta2 = value
+            h.beta1, h.beta2 = (_number(beta) for beta in value)
         elif name not in ("params", "param_names"):
-            setattr(h, name, value)
+            setattr(h, name, _number(value) if name in RANGES else value)
     return h
 
 
-def _mean_square(g: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Average g² over each block: over all of g, its rows, or the elements of equal label."""
+def _number(value):
+    return value if isinstance(value, Tensor) else float(value)
+
+
+def _max(z: Tensor) -> Tensor:
+    return z.amax() if z.numel() else z.sum()
+
+
+def block_mean_square(g: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Average g² over each block: over the rows of g, or over the elements of equal label."""
     if labels is None:
-        return g.square().mean(-1, keepdim=True) if g.dim() == 2 else g.square().mean()
+        return g.square().mean(-1, keepdim=True)
     total = g.new_zeros(int(labels.max()) + 1)
     flat = labels.flatten()
     sums = total.index_add(0, flat, g.square().flatten())
@@ -284,6 +247,8 @@ class Optimizer(torch.optim.Optimizer):
                     continue
                 h = named(group)
                 self._prepare(params, group, h)
+                if self.block == "group":
+                    self._average_group(params, h)
                 if not (group["fused"] and kernels.step(self, params, h)):
                     self._eager(params, h)
         return loss
@@ -307,6 +272,7 @@ class Optimizer(torch.optim.Optimizer):
                     names = group.get("param_names")
                     index = next(i for i, q in enumerate(group["params"]) if q is p)
                     state["blocks"] = self.blocks(p, names[index] if names else None)
+                self._set_blocks(state, h)
                 x = self._shaped(precise(real(p.detach())), state)
                 state.update(self.init(x, h)._asdict())
             state["step"] += 1
@@ -316,31 +282,43 @@ class Optimizer(torch.optim.Optimizer):
         blocks = state.get("blocks")
         return x.reshape(blocks, -1) if isinstance(blocks, int) else x
 
+    def _set_blocks(self, state: dict, h) -> None:
+        """Let ``h.mean_square`` average over the blocks of one parameter."""
+        if self.block == "partition":
+            labels = state["blocks"] if isinstance(state["blocks"], Tensor) else None
+            h.mean_square = partial(block_mean_square, labels=labels)
+
     def _inputs(self, p, h):
         """Return x, g, s, t of a parameter, as the rule takes them."""
         state = self.state[p]
         x, g = (self._shaped(precise(real(z)), state) for z in (p, p.grad))
         # Under torch.compile the count stays a tensor: a number would compile anew at each step.
         t = state["step"].double() if torch.compiler.is_compiling() else state["step"].item()
-        if self.block == "partition":
-            labels = state["blocks"] if isinstance(state["blocks"], Tensor) else None
-            h.mean_square = lambda g: _mean_square(g, labels)
+        self._set_blocks(state, h)
         return x, g, self.State(*(state[name] for name in self.State._fields)), t
 
+    def _average_group(self, params, h) -> None:
+        """Let ``h.mean_square`` return the average of g² over the whole group."""
+        total = count = 0
+        for p in params:
+            x, g, _, _ = self._inputs(p, h)
+            total = total + self.gradient(x, g, h).square().sum()
+            count += g.numel()
+        h.mean_square = lambda g: (total / max(count, 1)).to(g)
+
     def _eager(self, params, h) -> None:
-        if self.block == "group":
-            total = count = 0
-            for p in params:
-                x, g, _, _ = self._inputs(p, h)
-                total = total + self.gradient(x, g, h).square().sum()
-                count += g.numel()
-            h.mean_square = lambda g: (total / count).to(g)
         for p in params:
             x, s = self.update(*self._inputs(p, h), h)
-            target = real(p)
-            target.copy_(x.reshape(target.shape))
+            real(p).copy_(x.reshape(real(p).shape))
             self.state[p].update(s._asdict())
+
+    def _store(self, p, x, s) -> None:
+        """Keep what a kernel made; x is the parameter itself unless it had to be copied."""
+        target = real(p)
+        if x.data_ptr() != target.data_ptr():
+            target.copy_(x.reshape(target.shape))
+        self.state[p].update(s._asdict())
 
 
 def _is_zero(value) -> bool:
-    return isinstance(value, (int, float)) and value == 0
+    return isinstance(value, float) and value == 0

@@ -111,14 +111,16 @@ def resolve(partition):
 
 def blocks(partition, p, name=None):
     """Return a parameter's blocks, after a check that they fit it."""
-    result = partition(p, name)
     numel = 2 * p.numel() if p.is_complex() else p.numel()
+    if numel == 0:
+        return 1
+    result = partition(p, name)
     if isinstance(result, int) and not isinstance(result, bool):
-        if result < 1 or (numel and numel % result):
+        if result < 1 or numel % result:
             raise ValueError(f"partition: {result} blocks do not divide the {numel} entries of {name!r}")
         return result
     if isinstance(result, torch.Tensor) and result.dtype == torch.int64:
-        if result.shape != p.shape or (numel and int(result.min()) < 0):
+        if result.shape != p.shape or int(result.min()) < 0:
             raise ValueError(
                 f"partition: labels must be >= 0 and of shape {tuple(p.shape)}, "
                 f"got shape {tuple(result.shape)}"

@@ -74,7 +74,7 @@ class RMSprop(Optimizer):
 
     @classmethod
     def init(cls, x, h):
-        no_momentum = isinstance(h.momentum, (int, float)) and h.momentum == 0
+        no_momentum = isinstance(h.momentum, float) and h.momentum == 0
         return cls.State(
             torch.zeros_like(x),
             torch.zeros_like(x) if h.centered else None,

@@ -77,7 +77,7 @@ class SGD(Optimizer):
 
     @classmethod
     def init(cls, x, h):
-        no_momentum = isinstance(h.momentum, (int, float)) and h.momentum == 0
+        no_momentum = isinstance(h.momentum, float) and h.momentum == 0
         return cls.State(None if no_momentum else torch.zeros_like(x))
 
     @staticmethod
