@@ -1,4 +1,4 @@
-"""What Jupyter Book lacks: a cache that knows the package, and plain notebooks to download."""
+"""What _config.yml cannot say: a cache that knows the package, plain notebooks to download."""
 
 import hashlib
 import os
@@ -16,10 +16,12 @@ def package_key() -> str:
     return digest.hexdigest()[:16]
 
 
-def set_cache(app, config):
+def set_options(app, config):
     # jupyter-cache compares code cells alone, so that after an edit of the package it would hand
     # out stale figures. A changed path also makes Sphinx read every page again.
     config.nb_execution_cache_path = str(Path(app.outdir).parent / "cells" / package_key())
+    # The sidebar has a search field already; _config.yml cannot reach this option.
+    config.html_theme_options["navbar_persistent"] = []
 
 
 def replace_downloads(app, error):
@@ -33,6 +35,6 @@ def replace_downloads(app, error):
 
 
 def setup(app):
-    app.connect("config-inited", set_cache)
+    app.connect("config-inited", set_options)
     app.connect("build-finished", replace_downloads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,21 +13,21 @@ ROAD = [
     ("Momentum", "average the steps", ["one rate for", "unlike scales"]),
     ("AdaGrad", "a rate per coordinate", ["its sum", "never forgets"]),
     ("RMSprop", "a sum that forgets", ["biased start,", "noisy direction"]),
-    ("Adam", "momentum, unbiased", ["diverges on a three-", "line problem"]),
+    ("Adam", "momentum, unbiased", ["diverges on a", "3-line problem"]),
     ("AMSGrad · ADOPT", "convergence, repaired", ["then why does", "plain Adam work?"]),
     ("ℓ∞ geometry", "the norm Adam sees", []),
 ]
-BOX_WIDTH, BOX_HEIGHT = 172, 60
+BOX_WIDTH, BOX_HEIGHT = 204, 64
 IDEA, FAILURE, PAPER = "#0b5c8f", "#a3480a", "#ffffff"
 
 
 def box(x: int, y: int, title: str, text: str) -> list[str]:
-    middle, bold = x + BOX_WIDTH // 2, 'font-size="18" font-weight="700"'
+    middle, bold = x + BOX_WIDTH // 2, 'font-size="19" font-weight="700"'
     return [
         f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="10" '
         f'fill="#e8f2f9" stroke="{IDEA}" stroke-width="2"/>',
-        f'<text x="{middle}" y="{y + 26}" {bold} fill="{IDEA}">{title}</text>',
-        f'<text x="{middle}" y="{y + 47}" font-size="14" fill="#222">{text}</text>',
+        f'<text x="{middle}" y="{y + 28}" {bold} fill="{IDEA}">{title}</text>',
+        f'<text x="{middle}" y="{y + 51}" font-size="15" fill="#222">{text}</text>',
     ]
 
 
@@ -40,7 +40,7 @@ def arrow(points: str) -> str:
 
 def words(x: int, y: int, lines: list[str], anchor: str = "middle") -> list[str]:
     return [
-        f'<text x="{x}" y="{y + 17 * i}" font-size="14" fill="{FAILURE}" '
+        f'<text x="{x}" y="{y + 18 * i}" font-size="15" fill="{FAILURE}" '
         f'text-anchor="{anchor}">{line}</text>'
         for i, line in enumerate(lines)
     ]
@@ -62,7 +62,7 @@ orient="auto"><path d="M0 0 L10 5 L0 10 z" fill="{FAILURE}"/></marker></defs>
 
 def wide() -> str:
     """Three rows, read like text, the failure under each arrow."""
-    parts, row_height, gap, left = [], 122, 150, 24
+    parts, row_height, gap, left = [], 128, 140, 12
     for i, (title, text, failure) in enumerate(ROAD):
         row, column = divmod(i, 3)
         x, y = left + column * (BOX_WIDTH + gap), 20 + row * row_height
@@ -70,15 +70,15 @@ def wide() -> str:
         centre, end = y + BOX_HEIGHT // 2, x + BOX_WIDTH
         if failure and column < 2:
             parts.append(arrow(f"M{end + 4} {centre} H{end + gap - 5}"))
-            parts += words(end + gap // 2, centre - 26, failure[:1])
+            parts += words(end + gap // 2, centre - 27, failure[:1])
             parts += words(end + gap // 2, centre - 9, failure[1:])
         elif failure:
-            turn = y + BOX_HEIGHT + 41
+            turn = y + BOX_HEIGHT + 43
             start, down = x + BOX_WIDTH // 2, left + BOX_WIDTH // 2
             parts.append(
                 arrow(f"M{start} {y + BOX_HEIGHT + 4} V{turn} H{down} V{y + row_height - 5}")
             )
-            parts += words((start + down) // 2, turn - 8, [" ".join(failure).replace("- ", "-")])
+            parts += words((start + down) // 2, turn - 8, [" ".join(failure)])
     return picture(2 * (BOX_WIDTH + gap) + BOX_WIDTH + 2 * left, 2 * row_height + 100, parts)
 
 
@@ -86,12 +86,12 @@ def tall() -> str:
     """One column, the failure beside each arrow."""
     parts, step = [], 118
     for i, (title, text, failure) in enumerate(ROAD):
-        x, y = 64, 16 + i * step
+        x, y = 38, 16 + i * step
         parts += box(x, y, title, text)
         if failure:
             parts.append(arrow(f"M{x + 30} {y + BOX_HEIGHT + 4} V{y + step - 5}"))
             parts += words(x + 46, y + BOX_HEIGHT + 26, failure, "start")
-    return picture(300, (len(ROAD) - 1) * step + BOX_HEIGHT + 32, parts)
+    return picture(280, (len(ROAD) - 1) * step + BOX_HEIGHT + 32, parts)
 
 
 if __name__ == "__main__":
