@@ -23,7 +23,7 @@ from matplotlib.patheffects import Normal, Stroke
 from companion import scale
 
 COLOURS = sns.color_palette("colorblind").as_hex()
-BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, _, SKY = COLOURS  # yellow is too pale
+BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, _, GREY, _, SKY = COLOURS  # two are too pale
 DASH, DOTS, DASHDOT = (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))
 LOOKS = {
     "SGD": (BLUE, "-", "o"),
@@ -34,7 +34,7 @@ LOOKS = {
     "Adam": (ORANGE, "-", "^"),
     "AdamW": (BROWN, DASH, ">"),
     "AMSGrad": (GREEN, DASHDOT, "P"),
-    "AdaFom": (PINK, DOTS, "<"),
+    "AdaFom": (RED, DOTS, "<"),
     "AdaBound": (GREY, DASH, "h"),
     "AdaShift": (SKY, DASHDOT, "p"),
     "ADOPT": (RED, DASH, "s"),
@@ -45,7 +45,7 @@ LOOKS = {
 OTHERS = [
     (colour, line, marker)
     for line, marker in zip(("-", DASH, DASHDOT, DOTS), "os^D", strict=True)
-    for colour in (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, SKY)
+    for colour in (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, GREY, SKY)
 ]
 LABELS = {"lr": "step size", "step": "step", "loss": "loss", "beta1": "β₁", "beta2": "β₂"}
 DIVERGED = 1e300  # stands for NaN and infinity, so that quantiles stay numbers
@@ -342,6 +342,11 @@ def animate_paths(
     ax.legend(loc="best")
     count = ax.set_title("step 0")
     canvas.draw()
+    figure.set_layout_engine("none")  # keep this layout; then the field is drawn only once
+    for artist in (count, *lines):
+        artist.set_animated(True)
+    canvas.draw()
+    still = canvas.copy_from_bbox(figure.bbox)
     steps = np.unique(np.linspace(0, max(map(len, points)) - 1, frames).round().astype(int))
     pictures = []
     for step in steps:
@@ -349,7 +354,9 @@ def animate_paths(
         for line, path in zip(lines, points, strict=True):
             line.set_data(path[: step + 1, 0], path[: step + 1, 1])
             line.set_markevery([min(step, len(path) - 1)])
-        canvas.draw()
+        canvas.restore_region(still)
+        for artist in (count, *lines):
+            ax.draw_artist(artist)
         pictures.append(_png(canvas))
     page = _player(pictures, steps.tolist(), alt)
     if len(page) > budget:
@@ -361,12 +368,12 @@ def animate_paths(
 
 
 def _png(canvas) -> str:
-    """Return the drawn picture as base64 of a PNG with 128 colours, a third of the full size."""
+    """Return the drawn picture as base64 of a PNG with 64 colours, a third of the full size."""
     from PIL import Image
 
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     file = io.BytesIO()
-    picture.quantize(128, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+    picture.quantize(64, dither=Image.Dither.NONE).save(file, "png", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 
