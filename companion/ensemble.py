@@ -1,0 +1,344 @@
+"""Networks by the hundred: a grid × seeds trained at once by the optimizers' own rules."""
+
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from companion.data import Batches
+from companion.optim.base import Optimizer, block_mean_square, named
+from companion.optim.options import RANGES
+from companion.progress import bar
+from companion.train import (
+    check_batch_size,
+    check_counts,
+    choose_device,
+    count_correct,
+    cross_entropy,
+    random_state,
+    to_device,
+)
+
+EVALUATION_BATCH = 2**16  # models × samples at once where nothing is learned
+
+
+def sweep(
+    model_fn: Callable[[], nn.Module],
+    data,
+    optimizer,
+    grid: dict[str, Sequence],
+    *,
+    seeds: int | Sequence[int] = 1,
+    steps: int,
+    batch_size: int = 64,
+    test=None,
+    every: int = 10,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    schedule: Callable[[int], float] | None = None,
+    chunk: int | None = None,
+    device=None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train one model for every optimizer, cell of the grid and seed; return all histories.
+
+    Parameters
+    ----------
+    model_fn : callable
+        Returns a new model, of float32 or float64 parameters; called once a seed.
+    data, test : Dataset
+        Fields x, (n, ...), and y, (n, ...).
+    optimizer : type, partial, or dict of them by label
+        Classes of `companion.optim`. Fixed options: ``functools.partial(SGD, momentum=0.9)``.
+    grid : dict of sequences
+        Values by option, crossed. ``beta1`` and ``beta2`` stand for ``betas``.
+    seeds : int or sequence of int, default 1
+        A number k stands for 0, ..., k - 1. A seed fixes the initial parameters and the batches,
+        for all optimizers and cells alike.
+    steps, batch_size, every, loss
+        As for `companion.train.fit`.
+    schedule : callable, optional
+        Steps taken so far → factor on lr, as for ``LambdaLR``.
+    chunk : int, optional
+        Models trained at once; None for all of an optimizer. Halve it when memory runs out.
+    device : device or str, optional
+        None takes the first GPU, else the CPU.
+    progress : bool, default True
+        Show a bar if the run takes more than five seconds and somebody watches.
+
+    Returns
+    -------
+    DataFrame
+        ``optimizer``; the grid's columns; ``seed``; ``step``; ``loss``, ``accuracy``,
+        ``test_loss``, ``test_accuracy`` as in `companion.train.fit`; ``diverged``: whether a loss
+        so far was NaN or infinite. After Ctrl-C: the reports up to then.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument that cannot be used; options that the optimizer refuses.
+
+    Notes
+    -----
+    The result is that of training each model alone by the same optimizer, but for the rounding of
+    batched arithmetic, and for layers that draw random numbers. Models do not touch each other: one
+    that diverges fills with NaN alone. Memory: `chunk` times one model with its state, gradients
+    and activations.
+
+    Examples
+    --------
+    >>> from companion.data import digits
+    >>> from companion.models import MLP
+    >>> from companion.optim import SGD, Adam
+    >>> frame = sweep(lambda: MLP([64, 32, 10]), digits(), {"SGD": SGD, "Adam": Adam},
+    ...               {"lr": [0.01, 0.1]}, seeds=2, steps=20, every=20)
+    >>> frame.groupby(["optimizer", "lr"])["loss"].mean().round(1)
+    optimizer  lr
+    Adam       0.01    1.8
+               0.10    1.2
+    SGD        0.01    2.3
+               0.10    2.3
+    Name: loss, dtype: float64
+    """
+    check_counts(steps=(steps, 0), every=(every, 1))
+    if chunk is not None:
+        check_counts(chunk=(chunk, 1))
+    device = choose_device(device)
+    data = to_device(data, device)
+    test = None if test is None else to_device(test, device, "test")
+    check_batch_size(batch_size, len(data.x))
+    seeds = _seeds(seeds)
+    plan = [
+        (label, cells, program)
+        for label, make in _optimizers(optimizer).items()
+        for cells, program in _programs(make, grid)
+    ]
+    task = SimpleNamespace(
+        model_fn=model_fn, data=data, test=test, steps=steps, batch_size=batch_size, every=every,
+        loss=loss, schedule=schedule, device=device,
+    )  # fmt: skip
+    frames, number = [], 0
+    models = sum(len(cells) for _, cells, _ in plan) * len(seeds)
+    with random_state(seeds[0], device), bar(models * steps, progress, "step") as shown:
+        try:
+            for label, cells, program in plan:
+                runs = list(itertools.product(range(len(cells)), seeds))
+                for start in range(0, len(runs), chunk or len(runs)):
+                    part = runs[start : start + (chunk or len(runs))]
+                    keys = pd.DataFrame(
+                        [{"optimizer": label, **cells[c], "seed": seed} for c, seed in part],
+                        index=range(number, number + len(part)),
+                    )
+                    number += len(part)
+                    for report in _train(task, program, part, shown):
+                        frames.append(keys.assign(**report))
+        except KeyboardInterrupt:
+            pass  # what there is so far is returned
+    if not frames:
+        return pd.DataFrame(columns=["optimizer", *grid, "seed", "step", "loss", "diverged"])
+    # The index is the model's number: it brings a model's reports together, in their order.
+    return pd.concat(frames).sort_index(kind="stable").reset_index(drop=True)
+
+
+def _train(task, program, part, shown):
+    """Train the models of a part together, and yield their reports as columns."""
+    cells = torch.tensor([cell for cell, _ in part])
+    seeds = list(dict.fromkeys(seed for _, seed in part))
+    slot = torch.tensor([seeds.index(seed) for _, seed in part], device=task.device)  # (B,)
+    base, params, fixed = _stack(task, seeds, slot)
+    numbers = {name: value[cells].to(task.device) for name, value in program.varying.items()}
+    state = vmap(program.init)(params, numbers)
+    batches = [Batches(torch.arange(len(task.data.x)), task.batch_size, seed=s) for s in seeds]
+
+    def evaluate(params, fixed, x, y):
+        output = functional_call(base, {**params, **fixed}, (x,))
+        result = {"loss": task.loss(output, y)}
+        right = count_correct(output.detach(), y)
+        return result if right is None else {**result, "accuracy": right.double() / y.numel()}
+
+    forward = vmap(evaluate, randomness="different")
+    sums, samples = {}, 0
+    diverged = torch.zeros(len(part), dtype=torch.bool, device=task.device)
+    for step in range(1, task.steps + 1):
+        index = torch.stack([next(b) for b in batches]).to(task.device)  # (seeds, batch)
+        x, y = task.data.x[index][slot], task.data.y[index][slot]  # (B, batch, ...)
+        leaves = {name: p.requires_grad_() for name, p in params.items()}
+        result = forward(leaves, fixed, x, y)
+        # One backward pass for all: a model's loss depends on its own parameters only.
+        grads = torch.autograd.grad(result["loss"].sum(), leaves.values(), allow_unused=True)
+        grads = {name: g for name, g in zip(leaves, grads, strict=True) if g is not None}
+        factor = 1.0 if task.schedule is None else float(task.schedule(step - 1))
+        with torch.no_grad():
+            update = functools.partial(program.update, t=float(step), factor=factor)
+            moved, state = vmap(update)(params, grads, state, numbers)
+            params = {name: moved.get(name, p).detach() for name, p in params.items()}
+            for name, value in result.items():
+                sums[name] = sums.get(name, 0) + value.detach().double() * index.shape[1]
+            samples += index.shape[1]
+            diverged |= ~torch.isfinite(result["loss"])
+        shown.update(len(part))
+        if step % task.every == 0 or step == task.steps:
+            report = {name: (total / samples).tolist() for name, total in sums.items()}
+            if task.test is not None:
+                report |= _test(task, base, evaluate, params, fixed)
+            yield {"step": step, **report, "diverged": diverged.tolist()}
+            sums, samples = {}, 0
+
+
+def _test(task, base, evaluate, params, fixed) -> dict:
+    """Evaluate all models on the test set."""
+    x, y = task.test
+    models = len(next(iter(params.values())))
+    size = max(1, EVALUATION_BATCH // models)
+    forward = vmap(evaluate, in_dims=(0, 0, None, None))
+    sums = {}
+    base.eval()
+    with torch.no_grad():
+        for start in range(0, len(x), size):
+            part = slice(start, start + size)
+            for name, value in forward(params, fixed, x[part], y[part]).items():
+                sums[name] = sums.get(name, 0) + value.double() * len(x[part])
+    base.train()
+    return {f"test_{name}": (total / len(x)).tolist() for name, total in sums.items()}
+
+
+def _stack(task, seeds, slot):
+    """Return a model, its trained parameters, and what else it holds, both stacked to (B, ...)."""
+    models = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        models.append(task.model_fn().to(task.device))
+    params, fixed = {}, {}
+    named = [dict([*m.named_parameters(), *m.named_buffers()]) for m in models]
+    for name, value in named[0].items():
+        stacked = torch.stack([n[name].detach() for n in named])[slot]
+        (params if value.requires_grad else fixed)[name] = stacked
+        if value.requires_grad and value.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"model_fn: {name} is {value.dtype}, expected float32 or float64")
+    if not params:
+        raise ValueError("model_fn: the model has no parameters to train")
+    return models[0].train(), params, fixed
+
+
+class _Program:
+    """An optimizer's steps for one model as pure functions, to be mapped over the models."""
+
+    def __init__(self, optimizer: Optimizer, constants: dict, varying: dict):
+        self.optimizer = optimizer
+        self.constants = constants  # options that all models share
+        self.varying = varying  # options of each cell, (cells,), float64
+        self.partition = {}  # blocks by parameter
+
+    def hyper(self, numbers, factor=1.0) -> SimpleNamespace:
+        h = SimpleNamespace(**self.constants, **numbers)
+        h.lr = h.lr * factor
+        return h
+
+    def shaped(self, name, x):
+        blocks = self.partition.get(name)
+        return x.reshape(blocks, -1) if isinstance(blocks, int) else x
+
+    def set_blocks(self, name, h) -> None:
+        """Let ``h.mean_square`` average over the blocks of one parameter."""
+        if self.optimizer.block == "partition":
+            blocks = self.partition[name]
+            labels = blocks if isinstance(blocks, Tensor) else None
+            h.mean_square = functools.partial(block_mean_square, labels=labels)
+
+    def init(self, params, numbers):
+        """Return the state of one model by parameter and field, without the fields that are None."""
+        h, state = self.hyper(numbers), {}
+        for name, x in params.items():
+            if self.optimizer.block == "partition":
+                self.partition[name] = self.optimizer.blocks(x, name)
+            self.set_blocks(name, h)
+            fields = self.optimizer.init(self.shaped(name, x), h)._asdict()
+            state[name] = {field: v for field, v in fields.items() if v is not None}
+        return state
+
+    def update(self, params, grads, state, numbers, t, factor):
+        """Return the parameters and the state of one model after a step."""
+        cls, h = self.optimizer, self.hyper(numbers, factor)
+        if cls.block == "group":
+            total = sum(cls.gradient(params[k], g, h).square().sum() for k, g in grads.items())
+            count = sum(g.numel() for g in grads.values())
+            h.mean_square = lambda g: (total / count).to(g)
+        moved, after = {}, dict(state)
+        for name, g in grads.items():
+            self.set_blocks(name, h)
+            fields = dict.fromkeys(cls.State._fields) | state[name]
+            x, s = cls.update(
+                self.shaped(name, params[name]), self.shaped(name, g), cls.State(**fields), t, h
+            )
+            moved[name] = x.reshape(g.shape)
+            after[name] = {field: v for field, v in s._asdict().items() if v is not None}
+        return moved, after
+
+
+def _programs(make, grid):
+    """Return the cells and the program they share, for each choice of what is not a number."""
+    for name, values in grid.items():
+        if isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
+            raise ValueError(f"grid: {name} must be a sequence of values, got {values!r}")
+        if name == "betas":
+            raise ValueError("grid: write beta1 and beta2 for betas")
+    grid = {k: [v.item() if hasattr(v, "item") else v for v in vs] for k, vs in grid.items()}
+    groups = {}
+    for values in itertools.product(*grid.values()):
+        cell = dict(zip(grid, values, strict=True))
+        optimizer = _instance(make, cell)
+        options = vars(named(optimizer.param_groups[0]))
+        numbers = {k: float(v) for k, v in options.items() if _is_number(k, v)}
+        rest = {k: v for k, v in options.items() if k not in numbers}
+        key = (*rest.items(), *((k, v) for k, v in cell.items() if k not in numbers))
+        groups.setdefault(key, []).append((cell, optimizer, numbers, rest))
+    programs = []
+    for group in groups.values():
+        cells, optimizers, numbers, rest = zip(*group, strict=True)
+        columns = {name: [n[name] for n in numbers] for name in numbers[0]}
+        varying = {name: values for name, values in columns.items() if len(set(values)) > 1}
+        constants = {k: v[0] for k, v in columns.items() if k not in varying}
+        tensors = {k: torch.tensor(v, dtype=torch.float64) for k, v in varying.items()}
+        programs.append((cells, _Program(optimizers[0], rest[0] | constants, tensors)))
+    return programs
+
+
+def _is_number(name: str, value) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and name in RANGES)
+
+
+def _instance(make, cell: dict) -> Optimizer:
+    """Return the optimizer of a cell, for one unused parameter: it checks and completes options."""
+    cls = getattr(make, "func", make)
+    options = {**getattr(make, "keywords", {}), **cell}
+    allowed = inspect.signature(cls).parameters
+    if "betas" in allowed:
+        beta1, beta2 = options.get("betas", allowed["betas"].default)
+        options["betas"] = options.pop("beta1", beta1), options.pop("beta2", beta2)
+    return cls([torch.zeros(1)], **options)
+
+
+def _optimizers(optimizer) -> dict:
+    """Return optimizer classes by label."""
+    if not isinstance(optimizer, dict):
+        optimizer = {getattr(optimizer, "func", optimizer).__name__: optimizer}
+    for label, make in optimizer.items():
+        cls = getattr(make, "func", make)
+        if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+            raise TypeError(
+                f"optimizer: expected classes of companion.optim or partials of them, "
+                f"got {label}={make!r}"
+            )
+    return optimizer
+
+
+def _seeds(seeds) -> list[int]:
+    seeds = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds: expected a number of at least 1 or different seeds, got {seeds}")
+    return seeds

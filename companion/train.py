@@ -1,0 +1,502 @@
+"""One training loop: seeds, device, precision, progress, checkpoints and resuming."""
+
+import contextlib
+import math
+import os
+import pickle
+import signal
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from companion.data import Batches, Dataset
+from companion.progress import bar
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+EVALUATION_BATCH = 1024  # samples at once where nothing is learned
+FORMAT = 1  # of the checkpoint file
+
+
+def choose_device(device=None) -> torch.device:
+    """Return the device that is asked for, else the first GPU, else the CPU."""
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
+    """Mean of -log softmax(output)[y] in nats: logits (..., classes), int64 targets (...)."""
+    return F.cross_entropy(output.flatten(0, -2), y.flatten())
+
+
+def count_correct(output: Tensor, y: Tensor) -> Tensor | None:
+    """How many targets have the largest logit; None where targets are no class numbers."""
+    if y.is_floating_point() or output.shape[:-1] != y.shape:
+        return None
+    return (output.argmax(-1) == y).sum()
+
+
+def fit(
+    model: nn.Module,
+    data,
+    optimizer,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    test=None,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    seed: int = 0,
+    device=None,
+    precision: str = "float32",
+    every: int = 10,
+    scheduler=None,
+    clip_norm: float | None = None,
+    checkpoint=None,
+    checkpoint_every: int = 100,
+    callback: Callable[[int], None] | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train a model and return its history, one row a report.
+
+    Parameters
+    ----------
+    model : Module
+        Trained in place, on ``device``.
+    data : Dataset or Batches
+        Fields x, (n, ...), and y, (n, ...). `Batches` say themselves how samples are drawn; from
+        a data set batches are drawn without replacement, in a new order each epoch.
+    optimizer : Optimizer or callable
+        An optimizer of the model's parameters, or a function ``params -> optimizer``: a class,
+        ``lambda params: Adam(params, lr=0.1)``.
+    steps : int
+        Steps in all, those before a resume included.
+    batch_size : int, default 64
+        Samples a step; an epoch's last batch holds what is left.
+    test : Dataset, optional
+        Evaluated at each report, in evaluation mode.
+    loss : callable, default cross entropy
+        ``(model(x), y) -> scalar``, a mean over the samples.
+    seed : int, default 0
+        Of the batches and of what the model draws while it trains. The initial parameters are
+        the model's own: seed torch before it is built. The caller's random state is left alone.
+    device : device or str, optional
+        None takes the first GPU, else the CPU.
+    precision : {"float32", "bfloat16", "float16"}
+        The last two run the model under autocast; float16 with a gradient scaler. "float32" leaves
+        the model's own dtype.
+    every : int, default 10
+        Steps between two reports. The last step is always reported.
+    scheduler : LRScheduler or callable, optional
+        Stepped after each step; or a function ``optimizer -> scheduler``.
+    clip_norm : float, optional
+        Largest norm of the whole gradient.
+    checkpoint : path, optional
+        File to write to, and to resume from where it exists.
+    checkpoint_every : int, default 100
+        Steps between two checkpoints. The last step is always saved.
+    callback : callable, optional
+        Called with the step's number after each step.
+    progress : bool, default True
+        Show a bar if the run takes more than five seconds and somebody watches.
+
+    Returns
+    -------
+    DataFrame
+        ``step``; ``loss`` and ``accuracy``, means over the samples drawn since the last row, each
+        as it was before the step that used it; ``test_loss``, ``test_accuracy`` if there is a test
+        set, after the step; ``seconds`` of training so far, evaluation excluded;
+        ``samples_per_second`` since the last row, or ``tokens_per_second`` for y of shape (n, T),
+        int64. The accuracies are absent where y holds no class numbers.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument that cannot be used; a checkpoint that is damaged or belongs to another run.
+    FloatingPointError
+        The loss is NaN or infinite. The parameters are those before the step.
+
+    Notes
+    -----
+    Ctrl-C finishes the step, writes the checkpoint if there is one, and returns the history; a
+    second one stops at once. A checkpoint is written beside its target, synced and renamed, so a
+    run that is killed leaves the old one or the new one; on the CPU a resumed run ends with the
+    same bits as one that was not interrupted. Settings that must agree are compared; a step
+    count may grow.
+
+    Examples
+    --------
+    >>> from companion.data import digits
+    >>> from companion.models import MLP
+    >>> from companion.optim import Adam
+    >>> _ = torch.manual_seed(0)
+    >>> model = MLP([64, 32, 10])
+    >>> frame = fit(model, digits(), lambda p: Adam(p, lr=0.01), steps=60, every=20, device="cpu")
+    >>> frame[["step", "loss"]].round(1)
+       step  loss
+    0    20   1.9
+    1    40   0.7
+    2    60   0.4
+    """
+    check_counts(steps=(steps, 0), every=(every, 1), checkpoint_every=(checkpoint_every, 1))
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {list(PRECISIONS)}, got {precision!r}")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm: expected None or a number above 0, got {clip_norm!r}")
+    device = choose_device(device)
+    if test is not None:
+        test = to_device(test, device, "test")
+    batches = _batches(data, batch_size, seed, device)
+    run = _Run(model.to(device), batches, optimizer, scheduler, loss, seed, device, precision)
+    run.clip_norm = clip_norm
+    path = None if checkpoint is None else Path(checkpoint)
+    training = model.training
+    with random_state(seed, device), _Interrupt() as interrupt, bar(steps, progress) as shown:
+        if path is not None and path.exists():
+            run.load(path, steps)
+            shown.update(run.step)
+        try:
+            model.train()
+            while run.step < steps and not interrupt.asked:
+                run.advance()
+                if run.step % every == 0 or run.step == steps:
+                    run.report(test)
+                    shown.set_postfix(loss=f"{run.rows[-1]['loss']:.3g}", refresh=False)
+                if path is not None and (run.step % checkpoint_every == 0 or run.step == steps):
+                    run.save(path)
+                shown.update()
+                if callback is not None:
+                    callback(run.step)
+            if interrupt.asked and path is not None:
+                run.save(path)
+        except KeyboardInterrupt:
+            pass  # the second one: the last checkpoint stands
+        finally:
+            model.train(training)
+    return pd.DataFrame(run.rows, columns=None if run.rows else ["step", "loss", "seconds"])
+
+
+def evaluate(model: nn.Module, data, loss=cross_entropy) -> dict[str, float]:
+    """Return the mean loss, and the accuracy if there is one, of a model on a whole data set.
+
+    Parameters
+    ----------
+    model : Module
+        Put in evaluation mode, and back.
+    data : Dataset
+        On the model's device. It goes through in batches of 1,024 samples.
+    loss : callable
+        As for `fit`.
+
+    Returns
+    -------
+    dict
+        ``loss`` and, where y holds class numbers, ``accuracy``.
+
+    Examples
+    --------
+    >>> from companion.data import digits
+    >>> evaluate(lambda x: torch.zeros(len(x), 10), digits("test"))["loss"]  # log(10)
+    2.302585...
+    """
+    training = getattr(model, "training", None)
+    if training:
+        model.eval()
+    total, correct, n = 0.0, 0.0, len(data.x)
+    with torch.no_grad():
+        for x, y in zip(*(z.split(EVALUATION_BATCH) for z in (data.x, data.y)), strict=True):
+            output = model(x)
+            total += loss(output, y).double() * len(x)
+            right = count_correct(output, y)
+            correct = None if right is None else correct + right
+    if training:
+        model.train()
+    result = {"loss": float(total / n)}
+    if correct is not None:
+        result["accuracy"] = float(correct / data.y.numel())
+    return result
+
+
+class _Run:
+    """A training run between two steps: everything that a checkpoint has to hold."""
+
+    def __init__(self, model, batches, optimizer, scheduler, loss, seed, device, precision):
+        self.model, self.batches, self.loss, self.device = model, batches, loss, device
+        self.optimizer = _made("optimizer", optimizer, torch.optim.Optimizer, model.parameters())
+        owned = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        if owned.isdisjoint(id(p) for p in model.parameters()):
+            raise ValueError("optimizer: holds none of the model's parameters")
+        self.scheduler = None
+        if scheduler is not None:
+            base = torch.optim.lr_scheduler.LRScheduler
+            self.scheduler = _made("scheduler", scheduler, base, self.optimizer)
+        self.dtype = PRECISIONS[precision]
+        scaled = self.dtype is torch.float16
+        self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
+        self.clip_norm = None
+        self.step, self.rows, self.seconds = 0, [], 0.0
+        self._forget()
+        self.first_bad = torch.zeros((), dtype=torch.int64, device=device)  # step of a bad loss
+        self.identity = {"seed": seed, "precision": precision, **self._identity()}
+
+    def _forget(self) -> None:
+        """Start the sums of a new row."""
+        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # loss, correct
+        self.samples = self.targets = 0
+        self.classes = True
+        self.reported = self.seconds
+
+    def advance(self) -> None:
+        """Take one step."""
+        started = time.perf_counter()
+        x, y = self._batch()
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            output = self.model(x)
+            loss = self.loss(output, y)
+        self.step += 1
+        if loss.dim():
+            raise ValueError(f"loss: expected a scalar, got shape {tuple(loss.shape)}")
+        bad = ~torch.isfinite(loss.detach()) & (self.first_bad == 0)
+        self.first_bad = torch.where(bad, self.step, self.first_bad)
+        if self.device.type == "cpu":
+            self._check_finite()
+        self.scaler.scale(loss).backward()
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        skipped = self.scaler.get_scale() < scale  # float16 gradients overflowed
+        if self.scheduler is not None and not skipped:
+            self.scheduler.step()
+        right = count_correct(output.detach(), y)
+        self.classes = right is not None
+        self.sums += torch.stack(
+            [loss.detach().double() * len(x), (right if self.classes else loss.detach()).double()]
+        )
+        self.samples += len(x)
+        self.targets += y.numel()
+        self.seconds += time.perf_counter() - started
+
+    def report(self, test) -> None:
+        """Add a row and start the sums anew."""
+        started = time.perf_counter()
+        self._check_finite()
+        loss, correct = self.sums.tolist()  # on a GPU this waits for the steps
+        self.seconds += time.perf_counter() - started
+        row = {"step": self.step, "loss": loss / self.samples}
+        if self.classes:
+            row["accuracy"] = correct / self.targets
+        if test is not None:
+            with self._autocast():
+                values = evaluate(self.model, test, self.loss)
+            row |= {f"test_{name}": value for name, value in values.items()}
+        row["seconds"] = self.seconds
+        y = self.batches.tensors[1]
+        tokens = y.dim() == 2 and not y.is_floating_point()
+        elapsed = self.seconds - self.reported
+        rate = (self.targets if tokens else self.samples) / elapsed if elapsed else math.nan
+        row["tokens_per_second" if tokens else "samples_per_second"] = rate
+        self.rows.append(row)
+        self._forget()
+
+    def _batch(self):
+        try:
+            return next(self.batches)
+        except StopIteration:
+            raise ValueError(
+                f"data: the batches end after step {self.step}; take fewer steps, or more epochs"
+            ) from None
+
+    def _autocast(self):
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def _check_finite(self) -> None:
+        if step := int(self.first_bad):
+            lr = ", ".join(f"{float(group['lr']):g}" for group in self.optimizer.param_groups)
+            raise FloatingPointError(
+                f"the loss is NaN or infinite at step {step} (lr={lr}): try a smaller lr, a "
+                "warm-up, clip_norm=1.0, and precision='float32' if it is another; else look for bad data"
+            )
+
+    # -- checkpoints ------------------------------------------------------------------------------
+
+    PARTS = ("model", "optimizer", "scheduler", "scaler", "batches")
+    NUMBERS = ("step", "rows", "seconds", "sums", "samples", "targets", "classes", "reported")
+
+    def _identity(self) -> dict:
+        """What must agree between a checkpoint and the run that goes on from it."""
+        scheduled = set() if self.scheduler is None else {"betas", "momentum", "max_lr", "min_lr"}
+        groups = []
+        for group in self.optimizer.param_groups:
+            options = {**group, "lr": group.get("initial_lr", group["lr"])}
+            options = {k: float(v) if isinstance(v, Tensor) else v for k, v in options.items()}
+            plain = (bool, int, float, str, tuple, type(None))
+            hidden = scheduled | {"params", "param_names", "initial_lr"}
+            groups.append(
+                {k: v for k, v in options.items() if k not in hidden and isinstance(v, plain)}
+            )
+        state = self.model.state_dict()
+        return {
+            "batch_size": self.batches.batch_size,
+            "samples": self.batches.n,
+            "optimizer": type(self.optimizer).__name__,
+            "scheduler": type(self.scheduler).__name__,
+            "shapes": {k: tuple(v.shape) for k, v in state.items() if isinstance(v, Tensor)},
+            "options": groups,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the run to a file, which then holds all of it or what it held before."""
+        self._check_finite()
+        content = {name: getattr(self, name) for name in self.NUMBERS}
+        for name in self.PARTS:
+            part = getattr(self, name)
+            content[name] = None if part is None else part.state_dict()
+        content |= {"format": FORMAT, "identity": self.identity, "random": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            content["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        with open(part, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+
+    def load(self, path: Path, steps: int) -> None:
+        """Go on from a file."""
+        content = _read(path, self.device)
+        for name, now in self.identity.items():
+            then = content["identity"].get(name)
+            if then != now:
+                if isinstance(now, dict):  # show what differs, not everything
+                    keys = [k for k in {**then, **now} if then.get(k) != now.get(k)][:3]
+                    then, now = ({k: d.get(k) for k in keys} for d in (then, now))
+                raise ValueError(
+                    f"checkpoint: {path} is of another run: {name} was {then!r} and is {now!r}; "
+                    "use the settings it was made with, or another path"
+                )
+        if content["step"] > steps:
+            raise ValueError(
+                f"steps: {steps}, but checkpoint {path} is {content['step']} steps into the run"
+            )
+        for name in self.PARTS:
+            if getattr(self, name) is not None:
+                getattr(self, name).load_state_dict(content[name])
+        for name in self.NUMBERS:
+            setattr(self, name, content[name])
+        torch.set_rng_state(content["random"].cpu())
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(content["random_cuda"].cpu(), self.device)
+
+
+def _read(path: Path, device) -> dict:
+    """Return the content of a checkpoint; ValueError naming the file if it is not a whole one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if name := archive.testzip():
+                raise zipfile.BadZipFile(f"{name} fails its checksum")
+        content = torch.load(path, map_location=device, weights_only=True)
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
+    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, LookupError, ValueError) as e:
+        raise ValueError(
+            f"checkpoint: {path} is damaged or no checkpoint ({e}); delete it to start anew"
+        ) from e
+    return content
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C into ``asked = True``, so that a step is never left half done."""
+
+    asked = False
+
+    def __enter__(self):
+        try:
+            self.previous = signal.signal(signal.SIGINT, self._handle)
+        except ValueError:  # not the main thread, to which signals do not go
+            self.previous = None
+        return self
+
+    def __exit__(self, *error):
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
+
+    def _handle(self, number, frame):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+@contextlib.contextmanager
+def random_state(seed: int, device: torch.device):
+    """Seed torch inside, and give the caller's random state back."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def to_device(data, device, name="data") -> Dataset:
+    """Return the fields x and y of a data set on a device; TypeError where there are none."""
+    x, y = getattr(data, "x", None), getattr(data, "y", None)
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        raise TypeError(
+            f"{name}: expected a data set with tensors x and y, got {type(data).__name__}"
+        )
+    return Dataset(x.to(device), y.to(device))
+
+
+def _batches(data, batch_size, seed, device) -> Batches:
+    if isinstance(data, Batches):  # a copy, so that the caller's stay where they are
+        if len(data.tensors) != 2:
+            raise ValueError(f"data: expected batches of x and y, got {len(data.tensors)} tensors")
+        tensors = Dataset(*(tensor.to(device) for tensor in data.tensors))
+        batches = Batches(
+            tensors, data.batch_size, mode=data.mode, epochs=data.epochs, drop_last=data.drop_last
+        )
+        batches.load_state_dict(data.state_dict())
+        return batches
+    data = to_device(data, device)
+    check_batch_size(batch_size, len(data.x))
+    return Batches(data, batch_size, seed=seed)
+
+
+def check_batch_size(batch_size: int, n: int) -> None:
+    """Raise ValueError unless a batch of this size can be drawn from n samples."""
+    if not isinstance(batch_size, int) or not 1 <= batch_size <= n:
+        raise ValueError(
+            f"batch_size: expected 1 to {n}, the samples there are, got {batch_size!r}"
+        )
+
+
+def check_counts(**limits) -> None:
+    """Raise unless each ``name=(value, least)`` is a whole number of at least so much."""
+    for name, (value, least) in limits.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name}: expected a whole number, got {value!r}")
+        if value < least:
+            raise ValueError(f"{name}: expected at least {least}, got {value}")
+
+
+def _made(name: str, value, kind: type, argument):
+    """Return an instance of a kind: the value itself, or what it makes of its argument."""
+    if isinstance(value, kind):
+        return value
+    if callable(value):
+        made = value(argument)
+        if isinstance(made, kind):
+            return made
+        value = made
+    raise TypeError(
+        f"{name}: expected a {kind.__name__} or a function that makes one, got {value!r}"
+    )
