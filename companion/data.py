@@ -162,9 +162,7 @@ def cifar10(split="train", *, device=None, flatten=False, normalize=False) -> Da
     A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009 (binary version).
     """
     _check_choice("split", split, ("train", "test"))
-    names = (
-        [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
-    )
+    names = [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
     folder = cache_dir() / "cifar10" / "cifar-10-batches-bin"
     paths = [folder / name for name in names]
     if all(path.exists() for path in paths):
