@@ -9,11 +9,9 @@ PORT ?= 8000
 # The size of every experiment in the book: smoke, quick or full.
 COMPANION_SCALE ?= quick
 
-export MPLBACKEND = agg
-export PYTHONHASHSEED = 0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# Nothing else that is installed on this machine may leak into the build.
-unexport PYTHONPATH
+# Nothing of the caller's leaks into the build: a backend set here would silence every figure.
+unexport MPLBACKEND PYTHONPATH
 
 .DEFAULT_GOAL := help
 .PHONY: help book test lint format notebooks serve bench clean
