@@ -1,5 +1,6 @@
 """The built book: figures described, links alive, no trace of an error or of raw source."""
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,8 @@ def test_every_image_is_described(article):
 
 def test_every_figure_has_a_caption(article):
     for figure in article.find_all("figure"):
+        if figure.find_parent("figure"):
+            continue  # a player inside a captioned figure
         caption = figure.find("figcaption")
         assert caption, f"no caption: {str(figure)[:100]}"
         assert re.match(r"Fig\. \S+ \S", caption.get_text(" ", strip=True)), "no number or no text"
@@ -70,6 +73,18 @@ def test_every_plot_is_a_figure(article):
     for image in article.select(".cell_output img"):
         player = image.find_parent(class_=("animation", "text_html"))
         assert image.find_parent("figure") or player, f"no figure around {image.get('alt')!r}"
+
+
+def test_notebook_numbers_as_the_page_does(page, article):
+    notebook = HTML.parent.parent / page.relative_to(HTML).with_suffix(".ipynb")
+    if not notebook.exists():
+        pytest.skip("a page without a notebook")
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    text = "".join(line for cell in cells for line in cell["source"])
+    for number in article.select(".caption-number"):
+        assert number.get_text(strip=True) in text
+    for number in article.select("div.math:not(.amsmath) > .eqno"):
+        assert f"\\tag{{{number.get_text().strip('()#')}}}" in text
 
 
 def test_internal_links_lead_somewhere(page):
