@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
-HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
+ROOT = Path(__file__).resolve().parent.parent
+HTML = ROOT / "_build" / "html"
 PAGES = sorted((HTML / "book").rglob("*.html"))
 LIMIT = 3_000_000  # bytes of a page together with its own images
 
@@ -30,6 +31,9 @@ def anchors(path: Path) -> set[str]:
 
 @pytest.fixture(params=PAGES, ids=lambda path: path.relative_to(HTML).as_posix())
 def page(request):
+    source = ROOT / request.param.relative_to(HTML).with_suffix(".md")
+    if source.exists() and source.stat().st_mtime > request.param.stat().st_mtime:
+        pytest.skip("the chapter is newer than its page: run `make book`")
     return request.param
 
 
@@ -76,7 +80,7 @@ def test_every_plot_is_a_figure(article):
 
 
 def test_notebook_numbers_as_the_page_does(page, article):
-    notebook = HTML.parent.parent / page.relative_to(HTML).with_suffix(".ipynb")
+    notebook = ROOT / page.relative_to(HTML).with_suffix(".ipynb")
     if not notebook.exists():
         pytest.skip("a page without a notebook")
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
