@@ -6,21 +6,20 @@ it; titles and limits are the caller's.
 """
 
 import base64
-import hashlib
-import html
 import io
-import json
-from dataclasses import dataclass
+from numbers import Number
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patheffects import Normal, Stroke
+from PIL import Image
 
-from companion import scale
+from companion import player, scale
 
 COLOURS = sns.color_palette("colorblind").as_hex()
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, _, GREY, _, SKY = COLOURS  # two are too pale
@@ -28,7 +27,7 @@ DASH, DOTS, DASHDOT = (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))
 LOOKS = {
     "SGD": (BLUE, "-", "o"),
     "Momentum": (SKY, DASH, "s"),
-    "Nesterov": (BLUE, DASHDOT, "v"),
+    "Nesterov": (BLUE, DASHDOT, "8"),
     "AdaGrad": (GREEN, DASH, "D"),
     "RMSprop": (PURPLE, DASHDOT, "v"),
     "Adam": (ORANGE, "-", "^"),
@@ -37,17 +36,20 @@ LOOKS = {
     "AdaFom": (RED, DOTS, "<"),
     "AdaBound": (GREY, DASH, "h"),
     "AdaShift": (SKY, DASHDOT, "p"),
-    "ADOPT": (RED, DASH, "s"),
-    "SignSGD": (GREY, DOTS, "X"),
+    "ADOPT": (RED, DASH, "X"),
+    "SignSGD": (GREY, DOTS, "s"),
     "AdaSGD": (PURPLE, "-", "d"),
     "BlockwiseAdam": (BROWN, DOTS, "*"),
 }
+HUES = (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, GREY, SKY)
+LINES, MARKERS = ("-", DASH, DASHDOT, DOTS), "o^sDvPX*"
 OTHERS = [
-    (colour, line, marker)
-    for line, marker in zip(("-", DASH, DASHDOT, DOTS), "os^D", strict=True)
-    for colour in (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, GREY, SKY)
+    (colour, LINES[(i + turn) % 4], MARKERS[i])
+    for turn in range(4)
+    for i, colour in enumerate(HUES)
 ]
 LABELS = {"lr": "step size", "step": "step", "loss": "loss", "beta1": "β₁", "beta2": "β₂"}
+BAND = {"alpha": 0.2, "linewidth": 0}
 DIVERGED = 1e300  # stands for NaN and infinity, so that quantiles stay numbers
 
 
@@ -105,9 +107,9 @@ def looks(names) -> dict:
     True
     """
     names = list(dict.fromkeys(names))
-    colours = {LOOKS[name][0] for name in names if name in LOOKS}
-    # Fresh colours first; then the same colours again, with another line style and marker.
-    free = iter(sorted(OTHERS, key=lambda other: other[0] in colours))
+    used = {part for name in names if name in LOOKS for part in LOOKS[name]}
+    # Fresh colours first, and among them fresh line styles.
+    free = iter(sorted(OTHERS, key=lambda other: [part in used for part in other]))
     chosen = {name: LOOKS[name] if name in LOOKS else next(free) for name in names}
     keys = ("color", "linestyle", "marker")
     return {name: dict(zip(keys, chosen[name], strict=True)) for name in names}
@@ -142,22 +144,21 @@ def curves(
     """
     ax = ax or plt.subplots()[1]
     low, high = (0, 1) if band == "range" else band or (0.5, 0.5)
-    for label, look_, rows in _groups(frame, hue, [x, y]):
-        q = _quantiles(rows, x, y, (low, 0.5, high)).mask(lambda q: q >= DIVERGED)
-        every = max(1, len(q) // 8)
-        ax.plot(q.index, q[0.5], label=label, markevery=every, **look_)
-        if band and low < high:
-            top = q[high].fillna(DIVERGED).where(q[0.5].notna())
-            ax.fill_between(q.index, q[low], top, color=look_["color"], alpha=0.2, lw=0)
-        if q[0.5].isna().any() and q[0.5].notna().any():
-            end = q[0.5].last_valid_index()
-            ax.plot([end], [q[0.5][end]], "x", color=look_["color"], ms=10, mew=3)
-        finite = q[0.5].dropna()
-        if len(finite):
-            ax.update_datalim(np.column_stack([finite.index, finite]))
+    groups = list(_groups(frame, hue, [x, y]))
+    top = frame[y][np.isfinite(frame[y])].max()
+    for label, look_, rows in groups:
+        q = _quantiles(rows, x, y, (low, 0.5, high))
+        median = q[0.5].where(q[0.5] <= top)  # what lies above has diverged
+        ax.plot(q.index, median, label=label, markevery=max(1, len(q) // 8), **look_)
+        if low < high:
+            edge = q[high].clip(upper=top)
+            ax.fill_between(q.index, q[low], edge, median.notna(), color=look_["color"], **BAND)
+        if median.isna().any() and median.notna().any():
+            end = median.last_valid_index()
+            ax.plot([end], [median[end]], "x", color=look_["color"], ms=10, mew=3)
     if logy:
         ax.set_yscale("log")
-    several = band and frame.groupby([hue, x]).size().max() > 1
+    several = low < high and frame.groupby([hue, x]).size().max() > 1
     _finish(ax, x, y, hue, _spread(low, high) if several else "")
     return ax
 
@@ -175,7 +176,7 @@ def sensitivity(frame, x="lr", y="loss", hue="optimizer", ax=None, limit=None) -
         Where to draw.
     limit : float, optional
         A run that ends above this has diverged, as have NaN and infinity; the largest finite y if
-        left out. Crosses above the limit show where at least one seed diverged.
+        left out. Crosses above the limit show where at least one seed has diverged.
 
     Returns
     -------
@@ -184,16 +185,21 @@ def sensitivity(frame, x="lr", y="loss", hue="optimizer", ax=None, limit=None) -
     ax = ax or plt.subplots()[1]
     finite = frame[y][np.isfinite(frame[y])]
     limit = limit if limit is not None else (finite.max() if len(finite) else 1.0)
+    diverged = False
     for row, (label, look_, rows) in enumerate(_groups(frame, hue, [x, y])):
-        ceiling = limit * 1.3 ** (row + 1)  # one row of crosses for each line
         q = _quantiles(rows, x, y, (0, 0.5, 1))
         lost = q.index[q[1] > limit]
         q = q.clip(upper=limit)
         ax.plot(q.index, q[0.5], label=label, **look_)
-        ax.fill_between(q.index, q[0], q[1], color=look_["color"], alpha=0.2, lw=0)
-        ax.plot(lost, [ceiling] * len(lost), "x", color=look_["color"], ms=7, mew=2)
-    ax.axhline(limit, color="0.4", lw=1, ls=":")
-    ax.annotate("× diverged", (0.01, limit), (0, 2), ("axes fraction", "data"), "offset points")
+        ax.fill_between(q.index, q[0], q[1], color=look_["color"], **BAND)
+        if len(lost):
+            diverged = True
+            height = limit * 1.5 ** (row + 1)  # a row of crosses for each line
+            ax.plot(lost, [height] * len(lost), "x", color=look_["color"], ms=7, mew=2)
+    if diverged:
+        ax.axhline(limit, color="0.4", lw=1, ls=":")
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        ax.annotate("× diverged", (0.01, limit), (0, 2), **place)
     ax.set(xscale="log", yscale="log")
     _finish(ax, x, y, hue, _spread(0, 1))
     return ax
@@ -262,7 +268,6 @@ def paths(f, trajectories, xlim, ylim, minimiser=None, ax=None) -> plt.Axes:
         points = _points(path)
         line.set_data(points[:, 0], points[:, 1])
         line.set_markevery([len(points) - 1])
-        ax.plot(*points[0], "o", color="black", ms=5, zorder=4)
     ax.legend(loc="best")
     return ax
 
@@ -291,19 +296,9 @@ def stamp(target, seeds=None, extra=None) -> None:
         target.supxlabel(text, x=0.99, ha="right", fontsize=9, color="0.4")
 
 
-@dataclass(frozen=True)
-class Animation:
-    """HTML of an animation, which notebooks show."""
-
-    data: str
-
-    def _repr_html_(self):
-        return self.data
-
-
 def animate_paths(
     f, trajectories, xlim, ylim, alt, minimiser=None, frames=50, dpi=90, budget=1_500_000
-) -> Animation:
+) -> player.Animation:
     """Return an animation of `paths`, as HTML that needs nothing from elsewhere.
 
     It does not start by itself: a button plays it and a slider moves through it. Until then, and
@@ -358,64 +353,22 @@ def animate_paths(
         for artist in (count, *lines):
             ax.draw_artist(artist)
         pictures.append(_png(canvas))
-    page = _player(pictures, steps.tolist(), alt)
+    page = player.page(pictures, steps.tolist(), alt)
     if len(page) > budget:
         raise ValueError(
             f"the animation has {len(page):,} characters, more than budget={budget:,}; "
             f"lower frames={frames} or dpi={dpi}"
         )
-    return Animation(page)
+    return player.Animation(page)
 
 
 def _png(canvas) -> str:
-    """Return the drawn picture as base64 of a PNG with 64 colours, a third of the full size."""
-    from PIL import Image
-
+    """Return the drawn picture as base64 of a PNG with 256 colours, a third of the full size."""
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     file = io.BytesIO()
-    picture.quantize(64, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+    picture = picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    picture.save(file, "png")
     return base64.b64encode(file.getvalue()).decode()
-
-
-def _player(pictures, steps, alt) -> str:
-    """Return HTML with an image, a button, a slider and the script that joins them."""
-    name = "animation" + hashlib.sha256("".join(pictures).encode()).hexdigest()[:12]
-    alt = html.escape(alt, quote=True)
-    last = len(pictures) - 1
-    return f"""<figure class="animation" id="{name}" role="group" aria-label="Animation">
-<img alt="{alt}" src="data:image/png;base64,{pictures[-1]}" style="max-width:100%">
-<div style="display:flex; gap:0.5em; max-width:495px">
-<button type="button">Play</button>
-<input type="range" min="0" max="{last}" value="{last}" aria-label="frame" style="flex:1">
-</div>
-<script>
-(() => {{
-  const root = document.getElementById("{name}");
-  const [image, button, slider] = ["img", "button", "input"].map(tag => root.querySelector(tag));
-  const pictures = {json.dumps(pictures)};
-  const steps = {json.dumps(steps)};
-  let timer = null;
-  const show = () => {{
-    image.src = "data:image/png;base64," + pictures[slider.value];
-    slider.setAttribute("aria-valuetext", "step " + steps[slider.value]);
-  }};
-  const stop = () => {{ clearInterval(timer); timer = null; button.textContent = "Play"; }};
-  const next = () => {{
-    slider.value = Number(slider.value) + 1;
-    show();
-    if (Number(slider.value) === {last}) stop();
-  }};
-  slider.addEventListener("input", () => {{ stop(); show(); }});
-  button.addEventListener("click", () => {{
-    if (timer) return stop();
-    if (Number(slider.value) === {last}) slider.value = 0;
-    show();
-    button.textContent = "Pause";
-    timer = setInterval(next, 120);
-  }});
-}})();
-</script>
-</figure>"""
 
 
 def _edges(centres, log) -> np.ndarray:
@@ -442,7 +395,9 @@ def _field(f, xlim, ylim, minimiser, ax):
 
 
 def _lines(trajectories, ax):
-    """Return an empty line for each trajectory, outlined in white to stand out from the field."""
+    """Mark each start; return an empty line a trajectory, outlined to stand out from the field."""
+    for path in trajectories.values():
+        ax.plot(*_points(path)[0], "o", color="black", ms=5, zorder=4)
     outline = [Stroke(linewidth=4, foreground="white"), Normal()]
     return [
         ax.plot([], [], label=label, path_effects=outline, lw=2, mec="white", ms=9, **look_)[0]
@@ -463,7 +418,8 @@ def _groups(frame, hue, columns):
     if missing:
         raise ValueError(f"frame has no column {missing[0]!r}; it has {list(frame)}")
     values = list(frame[hue].unique())
-    labels = [v if isinstance(v, str) else f"{LABELS.get(hue, hue)} = {v:g}" for v in values]
+    prefix = f"{LABELS.get(hue, hue)} = "
+    labels = [f"{prefix}{v:g}" if isinstance(v, Number) else str(v) for v in values]
     for value, label, look_ in zip(values, labels, looks(labels).values(), strict=True):
         yield label, look_, frame[frame[hue] == value]
 
@@ -471,7 +427,8 @@ def _groups(frame, hue, columns):
 def _quantiles(rows, x, y, q):
     """Return quantiles of y over seeds: a row for each x, a column for each quantile."""
     known = rows[y].where(np.isfinite(rows[y]), DIVERGED)
-    return known.groupby(rows[x]).quantile(list(q)).unstack()
+    groups = known.groupby(rows[x])
+    return pd.DataFrame({level: groups.quantile(level) for level in q})
 
 
 def _spread(low, high) -> str:

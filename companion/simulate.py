@@ -149,8 +149,8 @@ def hyper_parameters(optimizer, d: int, **hyper):
     tensors = {name: value for name, value in hyper.items() if isinstance(value, Tensor)}
     for name, value in tensors.items():
         check(name, value, optimizer.__name__)
-    # One number stands for each tensor while the constructor checks how the options agree.
-    numbers = {name: value.flatten()[0].item() for name, value in tensors.items()}
+    # The largest number stands for each tensor while the constructor checks how options agree.
+    numbers = {name: value.max().item() for name, value in tensors.items()}
     h = optimizer.hyper(**{**hyper, **numbers})
     for name, value in tensors.items():
         setattr(h, name, value)

@@ -57,7 +57,7 @@ def check(function):
     ... def check_double(double):
     ...     expect(double(3.0), 6.0, hint="add x to itself")
     >>> verdict = check_double(lambda x: ...)
-    check_double: not yet: the function still returns Ellipsis. Fill in the stub and run again.
+    check_double: not yet: the answer is still .... Fill in the stub and run again.
     >>> verdict = check_double(lambda x: x * x)
     check_double: not right yet: expected 6.0, got 9.0. Hint: add x to itself.
     >>> check_double(lambda x: x + x).passed
@@ -96,14 +96,14 @@ def expect(got, expected, rtol: float = 1e-6, hint: str = "", what: str = "") ->
     expected : float, bool, str, sequence or Tensor
         The right answer.
     rtol : float
-        Largest relative error for numbers; the same, absolute, near zero.
+        Largest relative error of numbers; a thousandth of it is the largest absolute one.
     hint : str
         What to try, without the final stop.
     what : str
         What is compared, such as ``"step 3"``.
     """
     if got is None or got is ...:
-        raise Unfinished(f"the function still returns {got if got is None else 'Ellipsis'}")
+        raise Unfinished(f"the answer is still {got if got is None else '...'}")
     prefix = f"{what}: " if what else ""
     if isinstance(expected, (str, bool)):
         same = type(got) is type(expected) and got == expected
@@ -171,8 +171,8 @@ def check_rule(rule, reference, *, init=None, steps: int = 20, seed: int = 0, hi
     generator = torch.Generator().manual_seed(seed)
     h = reference.hyper(**hyper)
     x = want = torch.zeros(3, dtype=torch.float64)
-    s = want_s = reference.init(x, h)
-    s = s if init is None else init
+    want_s = reference.init(x, h)
+    s = reference.init(x, h) if init is None else init  # never shared: a rule may work in place
     for t in range(1, steps + 1):
         g = torch.randn(3, generator=generator, dtype=torch.float64)
         want, want_s = reference.update(want.clone(), g.clone(), want_s, float(t), h)
@@ -190,7 +190,7 @@ def _student_step(rule, x, g, s, t, h):
             fail(f"the rule asks for an argument {name!r}, but there are only {_names(h, fields)}")
     answer = rule(**{name: known[name] for name in names})
     if answer is None or answer is ...:
-        raise Unfinished(f"the rule still returns {answer if answer is None else 'Ellipsis'}")
+        raise Unfinished(f"the rule still returns {answer if answer is None else '...'}")
     own = [name for name in names if name in fields]
     whole = "s" in names or "state" in names
     if not own and not whole:
@@ -199,8 +199,6 @@ def _student_step(rule, x, g, s, t, h):
     if not isinstance(answer, tuple) or len(answer) != count:
         form = "x, s" if whole else ", ".join(["x", *own])
         fail(f"the rule must return {form}, got {type(answer).__name__}")
-    if any(part is None or part is ... for part in answer[:1]):
-        raise Unfinished("the rule still returns no parameter")
     if not whole:
         return answer[0], s._replace(**dict(zip(own, answer[1:], strict=True)))
     state = answer[1]

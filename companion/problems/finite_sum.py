@@ -108,21 +108,22 @@ class Minibatches:
         """Begin a new pass over the data."""
         self.count = 0
 
-    def indices(self, seeds: tuple, generator=None) -> Tensor:
+    def indices(self, seeds: tuple, generator=None, device=None) -> Tensor:
         """Return the next indices, of shape (*seeds, B)."""
+        like = {"generator": generator, "device": device}
         start = self.count * self.batch_size % self.n
         self.count += 1
         if self.mode == "replacement":
-            return torch.randint(self.n, (*seeds, self.batch_size), generator=generator)
+            return torch.randint(self.n, (*seeds, self.batch_size), **like)
         if start == 0 and self.mode == "reshuffle":
-            self.order = torch.rand(*seeds, self.n, generator=generator).argsort(-1)
+            self.order = torch.rand(*seeds, self.n, **like).argsort(-1)
         elif start == 0:
-            self.order = torch.arange(self.n).expand(*seeds, self.n)
+            self.order = torch.arange(self.n, device=device).expand(*seeds, self.n)
         return self.order[..., start : start + self.batch_size]
 
     def __call__(self, x: Tensor, generator=None) -> Tensor:
         """Return the gradient of the next minibatch, from (..., d) to (..., d)."""
-        index = self.indices(tuple(x.shape[-2:-1]), generator)
+        index = self.indices(tuple(x.shape[-2:-1]), generator, x.device)
         a, b = self.problem.features.to(x)[index], self.problem.targets.to(x)[index]
         z = torch.einsum("...bd,...d->...b", a, x)
         return torch.einsum("...b,...bd->...d", self.problem.slope(z, b), a) / self.batch_size
@@ -243,11 +244,15 @@ class SparseLogistic(FiniteSum):
     """
 
     def __init__(self, n: int, d: int, power: float = 1.0, seed: int = 0):
+        if not (n >= 1 and d >= 1 and power >= 0):
+            raise ValueError(f"need n, d >= 1 and power >= 0, got n={n}, d={d}, power={power}")
         generator = torch.Generator().manual_seed(seed)
         like = {"generator": generator, "dtype": torch.float64}
         p = torch.arange(1, d + 1, dtype=torch.float64) ** -power
         features = (torch.rand(n, d, **like) < p).double()
-        features[torch.randint(n, (d,), generator=generator), torch.arange(d)] = 1
+        owner = torch.randint(n, (d,), generator=generator)
+        absent = features.sum(0) == 0
+        features[owner[absent], absent] = 1
         self.weights = torch.randn(d, **like)
         positive = torch.rand(n, **like) < torch.sigmoid(features @ self.weights)
         super().__init__(features, positive.double() * 2 - 1)
