@@ -1,0 +1,176 @@
+"""Time one optimizer step against torch.optim and other packages; print a table, save a CSV.
+
+Every contender steps the same GPT-like parameters. Contenders take turns, round after round, and
+each ratio is the median over rounds of time(anchor) / time(contender): above 1 is faster than the
+anchor. Peak memory is that of a process of its own which builds parameters, gradients and state
+and takes three steps, above what the same process had before.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import json
+import math
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import types
+from functools import cache, partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from companion import optim
+
+ANCHOR = "torch Adam fused"
+LOOP = "torch Adam loop"
+
+
+def gpt_shapes(d, layers, vocabulary, context):
+    """Return the parameter shapes of a GPT-2-like decoder of width d, embeddings tied."""
+    block = [(d,), (d,), (3 * d, d), (3 * d,), (d, d), (d,)]
+    block += [(d,), (d,), (4 * d, d), (4 * d,), (d, 4 * d), (d,)]
+    return [(vocabulary, d), (context, d), *block * layers, (d,), (d,)]
+
+
+SIZES = {
+    "1M": gpt_shapes(128, 4, 1_500, 256),
+    "10M": gpt_shapes(320, 6, 8_000, 256),
+    "100M": gpt_shapes(768, 10, 38_000, 1024),
+}
+
+
+@cache
+def peers():
+    """Return ADOPT of other packages, by name, as far as they are installed."""
+    found = {}
+    if importlib.util.find_spec("pytorch_optimizer"):
+        module = importlib.import_module("pytorch_optimizer")
+        found["pytorch_optimizer ADOPT"] = module.ADOPT
+    timm = importlib.util.find_spec("timm")
+    if timm:
+        # timm as a whole wants torchvision; its optimizers do not.
+        root = Path(timm.origin).parent
+        for name, folder in (("timm", root), ("timm.optim", root / "optim")):
+            sys.modules[name] = types.ModuleType(name)
+            sys.modules[name].__path__ = [str(folder)]
+        found["timm ADOPT"] = importlib.import_module("timm.optim.adopt").Adopt
+    return found
+
+
+def contenders():
+    """Return every contender: name → function from parameters to an optimizer."""
+    return {
+        ANCHOR: partial(torch.optim.Adam, fused=True),
+        LOOP: partial(torch.optim.Adam, foreach=False),
+        "torch Adam foreach": partial(torch.optim.Adam, foreach=True),
+        "Adam fused": partial(optim.Adam, fused=True),
+        "ADOPT fused": partial(optim.ADOPT, fused=True),
+        "Adam eager": optim.Adam,
+        "ADOPT eager": optim.ADOPT,
+        **peers(),
+    }
+
+
+def parameters(size):
+    """Return parameters of a size, each with a gradient."""
+    torch.manual_seed(0)
+    params = [torch.nn.Parameter(0.02 * torch.randn(shape)) for shape in SIZES[size]]
+    for p in params:
+        p.grad = 0.01 * torch.randn_like(p)
+    return params
+
+
+def timings(size, rounds):
+    """Return one row per contender: median milliseconds and ratios."""
+    params = parameters(size)
+    seconds = {}
+    progress = tqdm(contenders().items(), desc=size, file=sys.stdout)
+    for name, make in progress:
+        # The anchors are timed again beside every contender, so that each ratio is of one moment.
+        group = {n: contenders()[n](params) for n in (ANCHOR, LOOP)} | {name: make(params)}
+        for optimizer in group.values():
+            for _ in range(3):
+                optimizer.step()
+        rows = []
+        for _ in range(rounds):
+            row = {}
+            for label, optimizer in group.items():
+                start = time.perf_counter()
+                optimizer.step()
+                row[label] = time.perf_counter() - start
+            rows.append(row)
+        seconds[name] = rows
+    return [
+        {
+            "parameters": size,
+            "contender": name,
+            "ms": 1e3 * statistics.median(row[name] for row in rows),
+            "speed / torch fused": statistics.median(row[ANCHOR] / row[name] for row in rows),
+            "speed / torch loop": statistics.median(row[LOOP] / row[name] for row in rows),
+        }
+        for name, rows in seconds.items()
+    ]
+
+
+def peak_memory(size, name):
+    """Return the peak memory of one contender in MiB, measured in a process of its own."""
+    command = [sys.executable, __file__, "--memory", size, name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measure_memory(size, name):
+    # A first small step loads what the contender needs; it is not memory of the step itself.
+    small = [torch.nn.Parameter(torch.zeros(64)) for _ in range(2)]
+    for p in small:
+        p.grad = torch.zeros_like(p)
+    contenders()[name](small).step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    optimizer = contenders()[name](parameters(size))
+    for _ in range(3):
+        optimizer.step()
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps((after - before) / 1024))
+
+
+def main():
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, help="timed rounds (default: by size)")
+    parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results/optim.csv")
+    parser.add_argument("--memory", nargs=2, metavar=("SIZE", "NAME"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.memory:
+        return _measure_memory(*arguments.memory)
+
+    rows = []
+    for size in arguments.sizes:
+        millions = sum(map(math.prod, SIZES[size])) / 1e6
+        part = timings(size, arguments.rounds or max(5, min(200, int(400 / millions))))
+        anchor = peak_memory(size, ANCHOR)
+        for row in part:
+            row["peak memory / torch fused"] = peak_memory(size, row["contender"]) / anchor
+        rows += part
+    frame = pd.DataFrame(rows)
+    print(frame.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+    frame["threads"] = arguments.threads
+    frame["cores"] = os.cpu_count()
+    frame["torch"] = torch.__version__
+    frame["machine"] = platform.machine()
+    arguments.csv.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(arguments.csv, index=False, float_format="%.4f")
+    print(f"saved to {arguments.csv}")
+
+
+if __name__ == "__main__":
+    main()
