@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Animation:
     """HTML of an animation, which notebooks show.
 
@@ -21,6 +21,10 @@ class Animation:
     """
 
     data: str
+
+    def __repr__(self):
+        """Return a short text: notebooks store it beside the HTML."""
+        return f"Animation({len(self.data):,} characters of HTML)"
 
     def _repr_html_(self):
         return self.data
@@ -46,11 +50,12 @@ def page(pictures, steps, alt) -> str:
     name = "animation" + hashlib.sha256("".join(pictures).encode()).hexdigest()[:12]
     alt = html.escape(alt, quote=True)
     last = len(pictures) - 1
-    return f"""<figure class="animation" id="{name}" role="group" aria-label="Animation">
+    return f"""<figure class="animation" id="{name}" role="group" aria-label="Animation" style="margin:0">
 <img alt="{alt}" src="data:image/png;base64,{pictures[-1]}" style="max-width:100%">
 <div style="display:flex; gap:0.5em; max-width:495px">
 <button type="button">Play</button>
-<input type="range" min="0" max="{last}" value="{last}" aria-label="frame" style="flex:1">
+<input type="range" min="0" max="{last}" value="{last}" aria-label="frame"
+ aria-valuetext="step {steps[-1]}" style="flex:1">
 </div>
 <script>
 (() => {{

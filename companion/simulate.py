@@ -12,9 +12,9 @@ import itertools
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from companion.optim.base import check
+from companion.progress import bar
 
 
 def trajectory(
@@ -119,20 +119,22 @@ def iterates(optimizer, grad, x0, steps, *, seed=0, project=None, progress=False
     with torch.no_grad():
         s = optimizer.init(x, h)
     yield 0, x
-    for t in tqdm(range(1, steps + 1), disable=not progress, desc=optimizer.__name__):
-        if schedule:
-            h.lr = schedule(t)
-            check("lr", h.lr, optimizer.__name__)
-        g = oracle(x)
-        if g.shape != x.shape:
-            raise ValueError(
-                f"grad must return the shape of x, {tuple(x.shape)}, got {tuple(g.shape)}"
-            )
-        with torch.no_grad():
-            x, s = optimizer.update(x, g.detach(), s, float(t), h)
-            if project is not None:
-                x = project(x)
-        yield t, x
+    with bar(steps, progress) as shown:
+        for t in range(1, steps + 1):
+            if schedule:
+                h.lr = schedule(t)
+                check("lr", h.lr, optimizer.__name__)
+            g = oracle(x)
+            if g.shape != x.shape:
+                raise ValueError(
+                    f"grad must return the shape of x, {tuple(x.shape)}, got {tuple(g.shape)}"
+                )
+            with torch.no_grad():
+                x, s = optimizer.update(x, g.detach(), s, float(t), h)
+                if project is not None:
+                    x = project(x)
+            shown.update()
+            yield t, x
 
 
 def hyper_parameters(optimizer, d: int, **hyper):

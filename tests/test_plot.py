@@ -235,6 +235,8 @@ def test_animation_is_small_accessible_and_needs_nothing_from_elsewhere():
     page = BeautifulSoup(animation._repr_html_(), "html.parser")
     assert page.img["alt"] == 'Adam & "SGD"'
     assert page.button.text == "Play"
+    assert page.input["aria-valuetext"] == "step 19"
+    assert repr(animation) == f"Animation({len(animation.data):,} characters of HTML)"
     assert page.input["aria-label"]
     assert page.input["max"] == page.input["value"] == "7"
     assert not re.search(r"https?:", animation.data)
