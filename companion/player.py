@@ -50,7 +50,8 @@ def page(pictures, steps, alt) -> str:
     name = "animation" + hashlib.sha256("".join(pictures).encode()).hexdigest()[:12]
     alt = html.escape(alt, quote=True)
     last = len(pictures) - 1
-    return f"""<figure class="animation" id="{name}" role="group" aria-label="Animation" style="margin:0">
+    return f"""<figure id="{name}" class="animation" style="margin:0" role="group"
+ aria-label="Animation">
 <img alt="{alt}" src="data:image/png;base64,{pictures[-1]}" style="max-width:100%">
 <div style="display:flex; gap:0.5em; max-width:495px">
 <button type="button">Play</button>

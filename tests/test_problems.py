@@ -125,10 +125,12 @@ def test_an_oracle_averages_the_gradients_of_its_indices(mode):
 @pytest.mark.parametrize(("mode", "same_order"), [("reshuffle", False), ("cyclic", True)])
 def test_a_pass_meets_every_sample_once(mode, same_order):
     oracle, generator = LeastSquares(normal(6, 2), normal(6)).samples(2, mode), seeded()
-    passes = [torch.cat([oracle.indices((4,), generator) for _ in range(3)], -1) for _ in range(2)]
+    passes = [torch.cat([oracle.indices((4,), generator) for _ in range(3)], -1) for _ in range(3)]
     for one in passes:
         assert one.sort(-1).values.tolist() == [[0, 1, 2, 3, 4, 5]] * 4
-    assert torch.equal(*passes) == same_order
+    for one, other in itertools.pairwise(passes):
+        assert torch.equal(one, other) == same_order
+        assert all((one[seed] == one[0]).all() == same_order for seed in (1, 2, 3))
 
 
 def test_replacement_draws_every_index_equally_often():
