@@ -141,6 +141,14 @@ def curves(
     -----
     NaN and infinity count as the largest value. A line ends, with a cross, where the median run
     has diverged.
+
+    Examples
+    --------
+    >>> rows = {"optimizer": "SGD", "step": [0, 0, 1, 1], "seed": [0, 1, 0, 1]}
+    >>> ax = curves(pd.DataFrame({**rows, "loss": [4.0, 4.0, 1.0, 3.0]}))
+    >>> ax.lines[0].get_ydata().tolist()
+    [4.0, 2.0]
+    >>> plt.close(ax.figure)
     """
     ax = ax or plt.subplots()[1]
     low, high = (0, 1) if band == "range" else band or (0.5, 0.5)
@@ -181,6 +189,14 @@ def sensitivity(frame, x="lr", y="loss", hue="optimizer", ax=None, limit=None) -
     Returns
     -------
     Axes
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame({"optimizer": "SGD", "lr": [0.1, 1.0], "loss": [0.5, float("inf")]})
+    >>> ax = sensitivity(runs, limit=2.0)
+    >>> ax.lines[0].get_ydata().tolist()  # clipped at the limit
+    [0.5, 2.0]
+    >>> plt.close(ax.figure)
     """
     ax = ax or plt.subplots()[1]
     finite = frame[y][np.isfinite(frame[y])]
@@ -226,6 +242,13 @@ def heatmap(
     Returns
     -------
     Axes
+
+    Examples
+    --------
+    >>> ax = heatmap([[1.0, 2.0]], x=[0.1, 0.9], y=[1.0], xlabel="β₂", label="loss")
+    >>> ax.get_xlabel()
+    'β₂'
+    >>> plt.close(ax.figure)
     """
     ax = ax or plt.subplots()[1]
     values = np.asarray(values, dtype=float)
@@ -261,6 +284,14 @@ def paths(f, trajectories, xlim, ylim, minimiser=None, ax=None) -> plt.Axes:
     Returns
     -------
     Axes
+
+    Examples
+    --------
+    >>> straight = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    >>> ax = paths(lambda x: x.square().sum(-1), {"SGD": straight}, (-1, 2), (-1, 2))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['SGD']
+    >>> plt.close(ax.figure)
     """
     ax = ax or plt.subplots()[1]
     _field(f, xlim, ylim, minimiser, ax)
@@ -283,6 +314,14 @@ def stamp(target, seeds=None, extra=None) -> None:
         How many, or which, seeds.
     extra : str, optional
         Such as the data set.
+
+    Examples
+    --------
+    >>> figure, ax = plt.subplots()
+    >>> stamp(ax, seeds=range(5))
+    >>> ax.texts[0].get_text().endswith("scale, 5 seeds")
+    True
+    >>> plt.close(figure)
     """
     count = seeds if seeds is None or isinstance(seeds, int) else len(seeds)
     parts = [f"{scale.name()} scale"]
@@ -326,6 +365,12 @@ def animate_paths(
     ------
     ValueError
         If ``alt`` is empty, or the result is larger than the budget.
+
+    Examples
+    --------
+    >>> straight = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    >>> animate_paths(lambda x: x.square().sum(-1), {"SGD": straight}, (-1, 2), (-1, 2), alt="A line.")
+    Animation(... characters of HTML)
     """
     if not alt.strip():
         raise ValueError("alt must say what the animation shows, got an empty text")
