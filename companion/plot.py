@@ -369,7 +369,8 @@ def animate_paths(
     Examples
     --------
     >>> straight = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
-    >>> animate_paths(lambda x: x.square().sum(-1), {"SGD": straight}, (-1, 2), (-1, 2), alt="A line.")
+    >>> window = {"xlim": (-1, 2), "ylim": (-1, 2)}
+    >>> animate_paths(lambda x: x.square().sum(-1), {"SGD": straight}, **window, alt="A line.")
     Animation(... characters of HTML)
     """
     if not alt.strip():
