@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.overrides import TorchFunctionMode
 
 from companion.data import Batches
 from companion.optim.base import Optimizer, block_mean_square, named
-from companion.optim.options import RANGES
 from companion.progress import bar
 from companion.train import (
     check_batch_size,
@@ -106,6 +106,8 @@ def sweep(
     Name: loss, dtype: float64
     """
     check_counts(steps=(steps, 0), every=(every, 1))
+    if not callable(model_fn) or isinstance(model_fn, nn.Module):
+        raise TypeError(f"model_fn: expected a function that returns a model, got {model_fn!r}")
     if chunk is not None:
         check_counts(chunk=(chunk, 1))
     device = choose_device(device)
@@ -113,35 +115,34 @@ def sweep(
     test = None if test is None else to_device(test, device, "test")
     check_batch_size(batch_size, len(data.x))
     seeds = _seeds(seeds)
-    plan = [
-        (label, cells, program)
-        for label, make in _optimizers(optimizer).items()
-        for cells, program in _programs(make, grid)
-    ]
+    # Every model has a number: its place in the product of optimizers, grid and seeds.
+    cells, plan = [], []
+    for label, make in _optimizers(optimizer).items():
+        first = len(cells)
+        cells += [{"optimizer": label, **cell} for cell in _cells(grid)]
+        for places, program in _programs(make, _cells(grid)):
+            models = list(itertools.product(range(len(places)), seeds))
+            size = chunk or len(models)
+            for start in range(0, len(models), size):
+                part = models[start : start + size]
+                rows = [(first + places[c]) * len(seeds) + seeds.index(seed) for c, seed in part]
+                plan.append((rows, program, part))
+    keys = pd.DataFrame([{**cell, "seed": seed} for cell in cells for seed in seeds])
     task = SimpleNamespace(
         model_fn=model_fn, data=data, test=test, steps=steps, batch_size=batch_size, every=every,
         loss=loss, schedule=schedule, device=device,
     )  # fmt: skip
-    frames, number = [], 0
-    models = sum(len(cells) for _, cells, _ in plan) * len(seeds)
-    with random_state(seeds[0], device), bar(models * steps, progress, "step") as shown:
+    frames = []
+    with random_state(seeds[0], device), bar(len(keys) * steps, progress) as shown:
         try:
-            for label, cells, program in plan:
-                runs = list(itertools.product(range(len(cells)), seeds))
-                for start in range(0, len(runs), chunk or len(runs)):
-                    part = runs[start : start + (chunk or len(runs))]
-                    keys = pd.DataFrame(
-                        [{"optimizer": label, **cells[c], "seed": seed} for c, seed in part],
-                        index=range(number, number + len(part)),
-                    )
-                    number += len(part)
-                    for report in _train(task, program, part, shown):
-                        frames.append(keys.assign(**report))
+            for rows, program, part in plan:
+                for report in _train(task, program, part, shown):
+                    frames.append(keys.loc[rows].assign(**report))
         except KeyboardInterrupt:
             pass  # what there is so far is returned
     if not frames:
-        return pd.DataFrame(columns=["optimizer", *grid, "seed", "step", "loss", "diverged"])
-    # The index is the model's number: it brings a model's reports together, in their order.
+        return pd.DataFrame(columns=[*keys, "step", "loss", "diverged"])
+    # The reports of a model come together, in their order.
     return pd.concat(frames).sort_index(kind="stable").reset_index(drop=True)
 
 
@@ -152,21 +153,24 @@ def _train(task, program, part, shown):
     slot = torch.tensor([seeds.index(seed) for _, seed in part], device=task.device)  # (B,)
     base, params, fixed = _stack(task, seeds, slot)
     numbers = {name: value[cells].to(task.device) for name, value in program.varying.items()}
+    program.divide(params)
     state = vmap(program.init)(params, numbers)
     batches = [Batches(torch.arange(len(task.data.x)), task.batch_size, seed=s) for s in seeds]
 
     def evaluate(params, fixed, x, y):
         output = functional_call(base, {**params, **fixed}, (x,))
         result = {"loss": task.loss(output, y)}
-        right = count_correct(output.detach(), y)
+        if result["loss"].dim():
+            raise ValueError(f"loss: expected a scalar, got shape {tuple(result['loss'].shape)}")
+        right = count_correct(output, y)
         return result if right is None else {**result, "accuracy": right.double() / y.numel()}
 
     forward = vmap(evaluate, randomness="different")
     sums, samples = {}, 0
     diverged = torch.zeros(len(part), dtype=torch.bool, device=task.device)
     for step in range(1, task.steps + 1):
-        index = torch.stack([next(b) for b in batches]).to(task.device)  # (seeds, batch)
-        x, y = task.data.x[index][slot], task.data.y[index][slot]  # (B, batch, ...)
+        index = torch.stack([next(b) for b in batches]).to(task.device)[slot]  # (B, batch)
+        x, y = task.data.x[index], task.data.y[index]  # (B, batch, ...)
         leaves = {name: p.requires_grad_() for name, p in params.items()}
         result = forward(leaves, fixed, x, y)
         # One backward pass for all: a model's loss depends on its own parameters only.
@@ -212,7 +216,12 @@ def _stack(task, seeds, slot):
     models = []
     for seed in seeds:
         torch.manual_seed(seed)
-        models.append(task.model_fn().to(task.device))
+        model = task.model_fn()
+        if not isinstance(model, nn.Module) or model in models:
+            raise TypeError(
+                f"model_fn: expected a function that returns a new Module, got {model!r}"
+            )
+        models.append(model.to(task.device))
     params, fixed = {}, {}
     named = [dict([*m.named_parameters(), *m.named_buffers()]) for m in models]
     for name, value in named[0].items():
@@ -223,6 +232,22 @@ def _stack(task, seeds, slot):
     if not params:
         raise ValueError("model_fn: the model has no parameters to train")
     return models[0].train(), params, fixed
+
+
+class _Promote(TorchFunctionMode):
+    """Casts the bounds of ``clamp``: the one function whose float64 numbers vmap does not cast."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is Tensor.clamp:
+            x, *bounds = args
+            args = (x, *(_like(x, bound) for bound in bounds))
+            kwargs = {name: _like(x, bound) for name, bound in kwargs.items()}
+        return function(*args, **kwargs)
+
+
+def _like(x, value):
+    return value.to(x.dtype) if isinstance(value, Tensor) else value
 
 
 class _Program:
@@ -239,6 +264,11 @@ class _Program:
         h.lr = h.lr * factor
         return h
 
+    def divide(self, params) -> None:
+        """Choose the blocks of each parameter, (B, ...), as its optimizer does."""
+        if self.optimizer.block == "partition":
+            self.partition = {k: self.optimizer.blocks(p[0], k) for k, p in params.items()}
+
     def shaped(self, name, x):
         blocks = self.partition.get(name)
         return x.reshape(blocks, -1) if isinstance(blocks, int) else x
@@ -251,11 +281,9 @@ class _Program:
             h.mean_square = functools.partial(block_mean_square, labels=labels)
 
     def init(self, params, numbers):
-        """Return the state of one model by parameter and field, without the fields that are None."""
+        """Return the state of one model by parameter and field, fields that are None left out."""
         h, state = self.hyper(numbers), {}
         for name, x in params.items():
-            if self.optimizer.block == "partition":
-                self.partition[name] = self.optimizer.blocks(x, name)
             self.set_blocks(name, h)
             fields = self.optimizer.init(self.shaped(name, x), h)._asdict()
             state[name] = {field: v for field, v in fields.items() if v is not None}
@@ -264,52 +292,58 @@ class _Program:
     def update(self, params, grads, state, numbers, t, factor):
         """Return the parameters and the state of one model after a step."""
         cls, h = self.optimizer, self.hyper(numbers, factor)
+        moved, after = {}, dict(state)
         if cls.block == "group":
             total = sum(cls.gradient(params[k], g, h).square().sum() for k, g in grads.items())
             count = sum(g.numel() for g in grads.values())
             h.mean_square = lambda g: (total / count).to(g)
-        moved, after = {}, dict(state)
         for name, g in grads.items():
             self.set_blocks(name, h)
             fields = dict.fromkeys(cls.State._fields) | state[name]
-            x, s = cls.update(
-                self.shaped(name, params[name]), self.shaped(name, g), cls.State(**fields), t, h
-            )
-            moved[name] = x.reshape(g.shape)
+            x, g = self.shaped(name, params[name]), self.shaped(name, g)
+            with _Promote():
+                x, s = cls.update(x, g, cls.State(**fields), t, h)
+            moved[name] = x.reshape(params[name].shape)
             after[name] = {field: v for field, v in s._asdict().items() if v is not None}
         return moved, after
 
 
-def _programs(make, grid):
-    """Return the cells and the program they share, for each choice of what is not a number."""
+def _cells(grid) -> list[dict]:
+    """Return every combination of a grid's values."""
     for name, values in grid.items():
         if isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
             raise ValueError(f"grid: {name} must be a sequence of values, got {values!r}")
         if name == "betas":
             raise ValueError("grid: write beta1 and beta2 for betas")
-    grid = {k: [v.item() if hasattr(v, "item") else v for v in vs] for k, vs in grid.items()}
+    columns = [[v.item() if hasattr(v, "item") else v for v in vs] for vs in grid.values()]
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*columns)]
+
+
+def _programs(make, cells):
+    """Divide cells by the options that are not numbers; return their places and their program."""
     groups = {}
-    for values in itertools.product(*grid.values()):
-        cell = dict(zip(grid, values, strict=True))
+    for place, cell in enumerate(cells):
         optimizer = _instance(make, cell)
         options = vars(named(optimizer.param_groups[0]))
-        numbers = {k: float(v) for k, v in options.items() if _is_number(k, v)}
-        rest = {k: v for k, v in options.items() if k not in numbers}
-        key = (*rest.items(), *((k, v) for k, v in cell.items() if k not in numbers))
-        groups.setdefault(key, []).append((cell, optimizer, numbers, rest))
+        numbers = {name: value for name, value in options.items() if isinstance(value, float)}
+        structure = {name: value for name, value in options.items() if name not in numbers}
+        key = {name: value for name, value in structure.items() if not callable(value)}
+        key |= {name: value for name, value in cell.items() if name not in numbers}
+        # Without momentum there is no buffer, and SGD's dampening is not applied.
+        key["buffer"] = numbers.get("momentum", 0) != 0
+        groups.setdefault(tuple(key.items()), []).append((place, optimizer, numbers, structure))
     programs = []
     for group in groups.values():
-        cells, optimizers, numbers, rest = zip(*group, strict=True)
+        places, optimizers, numbers, structure = zip(*group, strict=True)
         columns = {name: [n[name] for n in numbers] for name in numbers[0]}
-        varying = {name: values for name, values in columns.items() if len(set(values)) > 1}
-        constants = {k: v[0] for k, v in columns.items() if k not in varying}
-        tensors = {k: torch.tensor(v, dtype=torch.float64) for k, v in varying.items()}
-        programs.append((cells, _Program(optimizers[0], rest[0] | constants, tensors)))
+        varying = {
+            name: torch.tensor(values, dtype=torch.float64)
+            for name, values in columns.items()
+            if len(set(values)) > 1
+        }
+        constants = {name: values[0] for name, values in columns.items() if name not in varying}
+        programs.append((places, _Program(optimizers[0], structure[0] | constants, varying)))
     return programs
-
-
-def _is_number(name: str, value) -> bool:
-    return isinstance(value, float) or (isinstance(value, int) and name in RANGES)
 
 
 def _instance(make, cell: dict) -> Optimizer:
@@ -326,15 +360,17 @@ def _instance(make, cell: dict) -> Optimizer:
 def _optimizers(optimizer) -> dict:
     """Return optimizer classes by label."""
     if not isinstance(optimizer, dict):
-        optimizer = {getattr(optimizer, "func", optimizer).__name__: optimizer}
+        optimizer = {None: optimizer}
+    result = {}
     for label, make in optimizer.items():
         cls = getattr(make, "func", make)
         if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+            shown = repr(make) if label is None else f"{label}={make!r}"
             raise TypeError(
-                f"optimizer: expected classes of companion.optim or partials of them, "
-                f"got {label}={make!r}"
+                "optimizer: expected classes of companion.optim or partials of them, got " + shown
             )
-    return optimizer
+        result[cls.__name__ if label is None else label] = make
+    return result
 
 
 def _seeds(seeds) -> list[int]:

@@ -69,8 +69,9 @@ def fit(
     model : Module
         Trained in place, on ``device``.
     data : Dataset or Batches
-        Fields x, (n, ...), and y, (n, ...). `Batches` say themselves how samples are drawn; from
-        a data set batches are drawn without replacement, in a new order each epoch.
+        Fields x, (n, ...), and y, (n, ...): batches are drawn from them without replacement, in a
+        new order each epoch. `Batches` of x and y bring their own size, seed and order; a copy of
+        them is used.
     optimizer : Optimizer or callable
         An optimizer of the model's parameters, or a function ``params -> optimizer``: a class,
         ``lambda params: Adam(params, lr=0.1)``.
@@ -119,7 +120,8 @@ def fit(
     ValueError, TypeError
         An argument that cannot be used; a checkpoint that is damaged or belongs to another run.
     FloatingPointError
-        The loss is NaN or infinite. The parameters are those before the step.
+        The loss is NaN or infinite. On the CPU the parameters are those before that step; a GPU
+        is asked at reports and checkpoints only.
 
     Notes
     -----
@@ -152,8 +154,8 @@ def fit(
     if test is not None:
         test = to_device(test, device, "test")
     batches = _batches(data, batch_size, seed, device)
-    run = _Run(model.to(device), batches, optimizer, scheduler, loss, seed, device, precision)
-    run.clip_norm = clip_norm
+    settings = {"seed": seed, "precision": precision, "clip_norm": clip_norm}
+    run = _Run(model.to(device), batches, optimizer, scheduler, loss, device, settings)
     path = None if checkpoint is None else Path(checkpoint)
     training = model.training
     with random_state(seed, device), _Interrupt() as interrupt, bar(steps, progress) as shown:
@@ -218,14 +220,14 @@ def evaluate(model: nn.Module, data, loss=cross_entropy) -> dict[str, float]:
         model.train()
     result = {"loss": float(total / n)}
     if correct is not None:
-        result["accuracy"] = float(correct / data.y.numel())
+        result["accuracy"] = float(correct) / data.y.numel()
     return result
 
 
 class _Run:
     """A training run between two steps: everything that a checkpoint has to hold."""
 
-    def __init__(self, model, batches, optimizer, scheduler, loss, seed, device, precision):
+    def __init__(self, model, batches, optimizer, scheduler, loss, device, settings):
         self.model, self.batches, self.loss, self.device = model, batches, loss, device
         self.optimizer = _made("optimizer", optimizer, torch.optim.Optimizer, model.parameters())
         owned = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
@@ -235,14 +237,14 @@ class _Run:
         if scheduler is not None:
             base = torch.optim.lr_scheduler.LRScheduler
             self.scheduler = _made("scheduler", scheduler, base, self.optimizer)
-        self.dtype = PRECISIONS[precision]
+        self.dtype = PRECISIONS[settings["precision"]]
         scaled = self.dtype is torch.float16
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
-        self.clip_norm = None
+        self.clip_norm = settings["clip_norm"]
         self.step, self.rows, self.seconds = 0, [], 0.0
         self._forget()
         self.first_bad = torch.zeros((), dtype=torch.int64, device=device)  # step of a bad loss
-        self.identity = {"seed": seed, "precision": precision, **self._identity()}
+        self.identity = {**settings, **self._identity()}
 
     def _forget(self) -> None:
         """Start the sums of a new row."""
@@ -276,7 +278,7 @@ class _Run:
         skipped = self.scaler.get_scale() < scale  # float16 gradients overflowed
         if self.scheduler is not None and not skipped:
             self.scheduler.step()
-        right = count_correct(output.detach(), y)
+        right = count_correct(output, y)
         self.classes = right is not None
         self.sums += torch.stack(
             [loss.detach().double() * len(x), (right if self.classes else loss.detach()).double()]
@@ -325,10 +327,8 @@ class _Run:
             lr = ", ".join(f"{float(group['lr']):g}" for group in self.optimizer.param_groups)
             raise FloatingPointError(
                 f"the loss is NaN or infinite at step {step} (lr={lr}): try a smaller lr, a "
-                "warm-up, clip_norm=1.0, and precision='float32' if it is another; else look for bad data"
+                "warm-up, clip_norm=1.0 or precision='float32'; look for bad values in the data"
             )
-
-    # -- checkpoints ------------------------------------------------------------------------------
 
     PARTS = ("model", "optimizer", "scheduler", "scaler", "batches")
     NUMBERS = ("step", "rows", "seconds", "sums", "samples", "targets", "classes", "reported")
@@ -336,23 +336,21 @@ class _Run:
     def _identity(self) -> dict:
         """What must agree between a checkpoint and the run that goes on from it."""
         scheduled = set() if self.scheduler is None else {"betas", "momentum", "max_lr", "min_lr"}
-        groups = []
-        for group in self.optimizer.param_groups:
-            options = {**group, "lr": group.get("initial_lr", group["lr"])}
-            options = {k: float(v) if isinstance(v, Tensor) else v for k, v in options.items()}
-            plain = (bool, int, float, str, tuple, type(None))
-            hidden = scheduled | {"params", "param_names", "initial_lr"}
-            groups.append(
-                {k: v for k, v in options.items() if k not in hidden and isinstance(v, plain)}
-            )
+        options = {}
+        for number, group in enumerate(self.optimizer.param_groups):
+            for name, value in {**group, "lr": group.get("initial_lr", group["lr"])}.items():
+                value = float(value) if isinstance(value, Tensor) else value
+                plain = isinstance(value, (bool, int, float, str, tuple, type(None)))
+                if plain and name not in {"params", "param_names", "initial_lr", *scheduled}:
+                    options[f"{name} of group {number}"] = value
         state = self.model.state_dict()
         return {
             "batch_size": self.batches.batch_size,
             "samples": self.batches.n,
             "optimizer": type(self.optimizer).__name__,
-            "scheduler": type(self.scheduler).__name__,
+            "scheduler": None if self.scheduler is None else type(self.scheduler).__name__,
             "shapes": {k: tuple(v.shape) for k, v in state.items() if isinstance(v, Tensor)},
-            "options": groups,
+            "options": options,
         }
 
     def save(self, path: Path) -> None:
@@ -372,6 +370,10 @@ class _Run:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+        if hasattr(os, "O_DIRECTORY"):  # sync the new name as well, where a folder can be opened
+            folder = os.open(path.parent, os.O_DIRECTORY)
+            os.fsync(folder)
+            os.close(folder)
 
     def load(self, path: Path, steps: int) -> None:
         """Go on from a file."""
@@ -409,7 +411,14 @@ def _read(path: Path, device) -> dict:
         content = torch.load(path, map_location=device, weights_only=True)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, LookupError, ValueError) as e:
+    except (
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as e:
         raise ValueError(
             f"checkpoint: {path} is damaged or no checkpoint ({e}); delete it to start anew"
         ) from e
