@@ -2,7 +2,6 @@ r"""AdaBound: Adam whose step size a coordinate is squeezed towards that of SGD.
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from companion.optim.base import Optimizer, lerp
@@ -27,7 +26,7 @@ class AdaBound(Optimizer):
     params : iterable
         Parameters or groups.
     lr : float or Tensor
-        Adam's step size α. When a scheduler changes it, α* follows in proportion to its first value.
+        Adam's step size α. When a scheduler changes it, α* changes in the same proportion.
     betas : (float, float)
         Decay rates of :math:`m` and :math:`v`, both as in Adam.
     final_lr : float
@@ -76,8 +75,9 @@ class AdaBound(Optimizer):
 
     def add_param_group(self, param_group):
         """Add a group and keep its first step size, the unit of ``final_lr``."""
-        lr = param_group.get("lr", self.defaults["lr"])
-        super().add_param_group({"base_lr": float(lr), **param_group})
+        super().add_param_group(param_group)
+        lr = self.param_groups[-1]["lr"]
+        self.param_groups[-1].setdefault("base_lr", lr.item() if isinstance(lr, Tensor) else lr)
 
     @staticmethod
     def rule(x, g, s, t, h):

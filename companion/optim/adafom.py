@@ -2,7 +2,6 @@ r"""AdaFom: momentum over AdaGrad, with a running mean in place of the sum."""
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from companion.optim.base import Optimizer, lerp

@@ -2,7 +2,6 @@ r"""Adam: momentum over RMSprop, both averages corrected for their start at zero
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from companion.optim.base import Optimizer, lerp
@@ -51,9 +50,7 @@ class Adam(Optimizer):
         m: Tensor
         v: Tensor
 
-    def __init__(
-        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, **options
-    ):
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, **options):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps}, weight_decay, **options)
 
     @staticmethod

@@ -1,7 +1,5 @@
 r"""AdamW: Adam whose weight decay acts on the parameter, not through the gradient."""
 
-import torch
-
 from companion.optim.adam import Adam
 
 
@@ -36,7 +34,5 @@ class AdamW(Adam):
     3.0
     """
 
-    def __init__(
-        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, **options
-    ):
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, **options):
         super().__init__(params, lr, betas, eps, weight_decay, **{"decoupled": True, **options})

@@ -48,9 +48,7 @@ class AdaSGD(Optimizer):
         m: Tensor
         v: Tensor
 
-    def __init__(
-        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, **options
-    ):
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, **options):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps}, weight_decay, **options)
 
     @classmethod

@@ -74,14 +74,11 @@ class AdaShift(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "n": n, "phi": phi}
         super().__init__(params, defaults, weight_decay, **options)
 
-    def add_param_group(self, param_group):
-        """Add a group, after a check of ``n`` and ``phi``."""
-        o = {**self.defaults, **param_group}
+    def check_options(self, o):
         if not isinstance(o["n"], int) or o["n"] < 1:
             raise ValueError(f"AdaShift: n must be a whole number of at least 1, got {o['n']!r}")
         if o["phi"] not in SPATIAL:
             raise ValueError(f"AdaShift: phi must be one of {SPATIAL}, got {o['phi']!r}")
-        super().add_param_group(param_group)
 
     @classmethod
     def init(cls, x, h):

@@ -2,7 +2,6 @@ r"""ADOPT: Adam that normalises by the past second moment, before the momentum."
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from companion.optim.base import Optimizer, lerp, where
@@ -76,16 +75,14 @@ class ADOPT(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "clip_lambda": clip_lambda}
         super().__init__(params, defaults, weight_decay, **options)
 
-    def add_param_group(self, param_group):
-        """Add a group, after a check of ``clip_lambda``."""
-        clip = param_group.get("clip_lambda", self.defaults["clip_lambda"])
+    def check_options(self, o):
+        clip = o["clip_lambda"]
         power = isinstance(clip, (int, float)) and not isinstance(clip, bool) and 0 <= clip < 1e9
         if not (clip is None or callable(clip) or power):
             raise ValueError(
                 "ADOPT: clip_lambda must be a power >= 0, a function of the step or None, "
                 f"got {clip!r}"
             )
-        super().add_param_group(param_group)
 
     @staticmethod
     def decay(x, t, h):

@@ -18,13 +18,14 @@ class AMSGrad(Optimizer):
         m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad
         v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2
 
-    ============ ======================================= ===================================
-    ``variant``  running maximum :math:`u_t`             step
-    ============ ======================================= ===================================
-    ``"torch"``  :math:`\max(u_{t-1}, v_t)`              :math:`\alpha \hat m_t / (\sqrt{u_t / (1 - \beta_2^t)} + \epsilon)`
-    ``"paper"``  :math:`\max(u_{t-1}, v_t)`              :math:`\alpha m_t / (\sqrt{u_t} + \epsilon)`
-    ``"optax"``  :math:`\max(u_{t-1}, \hat v_t)`         :math:`\alpha \hat m_t / (\sqrt{u_t} + \epsilon)`
-    ============ ======================================= ===================================
+    ``"torch"``
+        :math:`u_t = \max(u_{t-1}, v_t)`, step
+        :math:`\alpha \hat m_t / (\sqrt{u_t / (1 - \beta_2^t)} + \epsilon)`
+    ``"paper"``
+        :math:`u_t = \max(u_{t-1}, v_t)`, step :math:`\alpha m_t / (\sqrt{u_t} + \epsilon)`
+    ``"optax"``
+        :math:`u_t = \max(u_{t-1}, \hat v_t)`, step
+        :math:`\alpha \hat m_t / (\sqrt{u_t} + \epsilon)`
 
     Parameters
     ----------
@@ -72,12 +73,9 @@ class AMSGrad(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "variant": variant}
         super().__init__(params, defaults, weight_decay, **options)
 
-    def add_param_group(self, param_group):
-        """Add a group, whose variant must be one of the three."""
-        variant = param_group.get("variant", self.defaults["variant"])
-        if variant not in VARIANTS:
-            raise ValueError(f"AMSGrad: variant must be one of {VARIANTS}, got {variant!r}")
-        super().add_param_group(param_group)
+    def check_options(self, o):
+        if o["variant"] not in VARIANTS:
+            raise ValueError(f"AMSGrad: variant must be one of {VARIANTS}, got {o['variant']!r}")
 
     @staticmethod
     def rule(x, g, s, t, h):

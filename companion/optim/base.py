@@ -17,9 +17,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from companion.optim import fused as kernels
 from companion.optim.options import RANGES, SCHEDULERS, check
+
 
 def lerp(a, b, weight):
     """Return ``a + weight (b - a)``, for a weight that is a number or a tensor of any dtype."""
@@ -98,7 +101,7 @@ class Optimizer(torch.optim.Optimizer):
     differentiable : bool
         Let autograd follow the step, for hyper-gradients. Parameters are then non-leaf tensors.
     fused : bool
-        Step a whole group by one kernel that is compiled from the rule; see `companion.optim.fused`.
+        Step a whole group by one kernel, compiled from the rule: `companion.optim.fused`.
 
     Notes
     -----
@@ -122,7 +125,9 @@ class Optimizer(torch.optim.Optimizer):
         for name, value in defaults.items():
             check(name, value, type(self).__name__)
         if isinstance(defaults["lr"], Tensor) and defaults["lr"].numel() != 1:
-            raise ValueError(f"lr as a tensor must hold one element, got shape {defaults['lr'].shape}")
+            raise ValueError(
+                f"lr as a tensor must hold one element, got shape {defaults['lr'].shape}"
+            )
         if defaults["fused"] and defaults["differentiable"]:
             raise ValueError("fused=True and differentiable=True exclude each other")
         super().__init__(params, defaults)
@@ -138,6 +143,9 @@ class Optimizer(torch.optim.Optimizer):
     def init(cls, x: Tensor, h) -> NamedTuple:
         """Return the state before the first step: zeros like the parameter, unless overridden."""
         return cls.State(*(torch.zeros_like(x) for _ in cls.State._fields))
+
+    def check_options(self, o: dict) -> None:
+        """Raise ``ValueError`` for options of a group that do not fit the rule, if it has any."""
 
     # -- pure functions around the rule, shared by every engine -----------------------------------
 
@@ -171,26 +179,31 @@ class Optimizer(torch.optim.Optimizer):
             Any option of the constructor, or ``beta1`` and ``beta2`` apart. Missing ones take the
             constructor's default.
         """
-        probe = torch.zeros(1)
-        grid = {k: v for k, v in options.items() if isinstance(v, Tensor) or k in ("beta1", "beta2")}
-        plain = {k: v for k, v in options.items() if k not in grid}
-        h = named(cls([probe], **plain).param_groups[0])
-        for name, value in grid.items():
-            if not hasattr(h, name):
-                raise TypeError(f"{cls.__name__} got an unknown option {name}={value!r}")
-            check(name, value, cls.__name__)
-            setattr(h, name, value)
+        apart = ("beta1", "beta2") if "betas" in cls([torch.zeros(1)]).defaults else ()
+        # The constructor checks options that go together; of a grid it sees the largest value.
+        plain = {
+            name: float(value.max()) if isinstance(value, Tensor) else value
+            for name, value in options.items()
+            if name not in apart
+        }
+        h = named(cls([torch.zeros(1)], **plain).param_groups[0])
+        for name, value in options.items():
+            if name in apart or isinstance(value, Tensor):
+                check(name, value, cls.__name__)
+                setattr(h, name, value)
         if hasattr(h, "base_lr"):
             h.base_lr = h.lr
         return h
 
-    # -- the torch.optim protocol -------------------------------------------------------------------
+    # -- the torch.optim protocol ------------------------------------------------------------------
 
     def add_param_group(self, param_group):
         """Add a group, after the checks that its options and parameters have to pass."""
         owner = type(self).__name__
         if not isinstance(param_group, dict):
-            raise TypeError(f"{owner}: param_group must be a dict, got {type(param_group).__name__}")
+            raise TypeError(
+                f"{owner}: param_group must be a dict, got {type(param_group).__name__}"
+            )
         group = dict(param_group)
         params = group["params"]
         if isinstance(params, set):
@@ -201,33 +214,69 @@ class Optimizer(torch.optim.Optimizer):
             known = name in self.defaults or name in SCHEDULERS
             near = [] if known else difflib.get_close_matches(name, self.defaults, 1, 0.75)
             if near:
-                raise TypeError(f"{owner}: unknown option {name}={value!r}; did you mean {near[0]}?")
+                raise TypeError(
+                    f"{owner}: unknown option {name}={value!r}; did you mean {near[0]}?"
+                )
+        self.check_options({**self.defaults, **group})
         seen = set()
         for index, entry in enumerate(params):
             p = entry[1] if isinstance(entry, tuple) else entry
             if not isinstance(p, Tensor):
-                raise TypeError(f"{owner}: params[{index}] must be a Tensor, got {type(p).__name__}")
+                raise TypeError(
+                    f"{owner}: params[{index}] must be a Tensor, got {type(p).__name__}"
+                )
             if not (p.is_floating_point() or p.is_complex()):
                 raise TypeError(f"{owner}: params[{index}] must be floating point, got {p.dtype}")
             if id(p) in seen:
-                raise ValueError(f"{owner}: params[{index}] of shape {tuple(p.shape)} is a duplicate")
+                raise ValueError(
+                    f"{owner}: params[{index}] of shape {tuple(p.shape)} is a duplicate"
+                )
             seen.add(id(p))
         super().add_param_group(group)
 
     def load_state_dict(self, state_dict):
-        """Load a state, keeping its own precision (float32 for half-precision parameters)."""
-        super().load_state_dict(state_dict)
+        """Load a state that fits, in its own precision (float32 for half-precision parameters)."""
         saved = [i for group in state_dict["param_groups"] for i in group["params"]]
         params = [p for group in self.param_groups for p in group["params"]]
-        for index, p in zip(saved, params, strict=True):
-            if p.dtype in (torch.bfloat16, torch.float16) and index in state_dict["state"]:
-                move = {"device": p.device, "copy": True}
-                for name, value in state_dict["state"][index].items():
-                    if isinstance(value, Tensor) and name != "step":
-                        self.state[p][name] = value.to(**move)
-                    elif isinstance(value, tuple):
-                        self.state[p][name] = tuple(v.to(**move) for v in value)
+        groups = [group for group in state_dict["param_groups"] for _ in group["params"]]
+        states = {
+            p: (state_dict["state"].get(i), named(g))
+            for i, p, g in zip(saved, params, groups, strict=False)
+        }
+        for p, (state, h) in states.items():
+            if state:
+                self._check_state(p, state, h)
+        super().load_state_dict(state_dict)
+        for p, (state, _) in states.items():
+            for name in self.State._fields if state else ():
+                # torch casts a state to the type of its parameter: too coarse for bfloat16.
+                self.state[p][name] = tree_map_only(
+                    Tensor, lambda z, p=p: z.to(p.device, copy=True), state[name]
+                )
 
+    def _check_state(self, p, state, h) -> None:
+        """Raise ``ValueError`` unless a loaded state is one that this parameter could have made."""
+        owner = type(self).__name__
+        wanted = {"step", *self.State._fields} | (
+            {"blocks"} if self.block == "partition" else set()
+        )
+        if set(state) != wanted:
+            raise ValueError(
+                f"{owner}: the state to load must hold {sorted(wanted)}, got {sorted(state)}"
+            )
+        self._set_blocks(state, h)
+        x = self._shaped(torch.zeros_like(real(p), device="meta"), state)
+        expected, got = (
+            [None if z is None else tuple(z.shape) for z in tree_leaves(values)]
+            for values in (self.init(x, h), [state[name] for name in self.State._fields])
+        )
+        if expected != got:
+            raise ValueError(
+                f"{owner}: the state to load for a parameter of shape {tuple(p.shape)} must have "
+                f"shapes {expected}, got {got}"
+            )
+
+    @_disable_dynamo  # a compiled training step calls it as it is; fused=True compiles the rule
     def step(self, closure=None):
         """Take one step.
 
@@ -291,11 +340,11 @@ class Optimizer(torch.optim.Optimizer):
     def _inputs(self, p, h):
         """Return x, g, s, t of a parameter, as the rule takes them."""
         state = self.state[p]
-        x, g = (self._shaped(precise(real(z)), state) for z in (p, p.grad))
-        # Under torch.compile the count stays a tensor: a number would compile anew at each step.
-        t = state["step"].double() if torch.compiler.is_compiling() else state["step"].item()
+        # Autograd needs the x of before; the step is about to overwrite it.
+        x = p.clone() if torch.is_grad_enabled() else p
+        x, g = (self._shaped(precise(real(z)), state) for z in (x, p.grad))
         self._set_blocks(state, h)
-        return x, g, self.State(*(state[name] for name in self.State._fields)), t
+        return x, g, self.State(*(state[name] for name in self.State._fields)), state["step"].item()
 
     def _average_group(self, params, h) -> None:
         """Let ``h.mean_square`` return the average of g² over the whole group."""

@@ -1,4 +1,4 @@
-r"""BlockwiseAdam: one second moment a block, from AdaSGD's single one to Adam's one a coordinate."""
+r"""BlockwiseAdam: one second moment a block, between AdaSGD and Adam."""
 
 from companion.optim import partitions
 from companion.optim.adasgd import AdaSGD

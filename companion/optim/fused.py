@@ -15,8 +15,8 @@ group steps eagerly.
 import ctypes
 import hashlib
 import os
-import shlex
 import platform
+import shlex
 import subprocess
 import tempfile
 import warnings
@@ -64,7 +64,9 @@ SOURCE = """
 typedef {type} T;
 typedef int64_t i64;
 static const T INF = std::numeric_limits<T>::infinity();
-static inline T lerp(T a, T b, T w) {{ return w < T(0.5) ? a + w * (b - a) : b - (b - a) * (1 - w); }}
+static inline T lerp(T a, T b, T w) {{
+  return w < T(0.5) ? a + w * (b - a) : b - (b - a) * (1 - w);
+}}
 static inline T larger(T a, T b) {{ return (a != a || a > b) ? a : b; }}   // NaN wins, as in torch
 static inline T smaller(T a, T b) {{ return (a != a || a < b) ? a : b; }}
 static inline T clamp(T a, T lo, T hi) {{ return a < lo ? lo : (a > hi ? hi : a); }}
@@ -75,8 +77,9 @@ static void part(i64 from, i64 to, i64 n, T *const *p, const double *s) {{
 {scalars}
   for (i64 row = from / n; row * n < to; ++row) {{
 {row}
-    const i64 first = row * n < from ? from : row * n, last = (row + 1) * n > to ? to : (row + 1) * n;
-    if (first == row * n) {{
+    const i64 start = row * n, end = start + n;
+    const i64 first = start < from ? from : start, last = end > to ? to : end;
+    if (first == start) {{
 {row_stores}
     }}
     #pragma GCC ivdep
@@ -146,7 +149,9 @@ def _launches(optimizer, params, h) -> dict:
         if x.dtype not in TYPES:
             raise Untranslatable(f"there are no kernels for {x.dtype}")
         leaves, structure = pytree.tree_flatten(s)
-        kinds = [None if z is None else "element" if z.shape == x.shape else "block" for z in leaves]
+        kinds = [
+            None if z is None else "element" if z.shape == x.shape else "block" for z in leaves
+        ]
         kernel = _kernel(type(optimizer), x.device.type, x.dtype, h, structure, tuple(kinds))
         tensors = [z.to(x.dtype).contiguous() for z in (x, g, *leaves) if z is not None]
         if kernel.trace.reductions:
@@ -223,7 +228,9 @@ class Trace:
                 below = {self.kinds[n] for n in node.all_input_nodes}
                 self.kinds[node] = next(k for k in ("element", "block", "scalar") if k in below)
         self.needed = self._ancestors(self.outputs)
-        used = {n for node in self.needed if self.kinds[node] != "scalar" for n in node.all_input_nodes}
+        used = {
+            n for node in self.needed if self.kinds[node] != "scalar" for n in node.all_input_nodes
+        }
         self.scalars = [n for n in self.needed if self.kinds[n] == "scalar" and n in used]
 
     def _placeholder(self, name, kind):
@@ -255,7 +262,9 @@ class Trace:
 
     def known(self, h, t) -> dict:
         """Return the numbers of this step by node."""
-        return {n: t if name == "t" else float(getattr(h, name)) for name, n in self.numbers.items()}
+        return {
+            n: t if name == "t" else float(getattr(h, name)) for name, n in self.numbers.items()
+        }
 
     def restore(self, tensors):
         """Return the state that these tensors make, ``None`` where it has none."""
@@ -313,7 +322,9 @@ class CppKernel:
         names = {node: f"v{i}" for i, node in enumerate(self.trace.needed)}
         code = {"scalars": [], "row": [], "row_stores": [], "body": []}
         for i, node in enumerate(self.trace.scalars):
-            kind, value = ("bool", f"s[{i}] != 0") if _name(node) in COMPARISONS else ("T", f"T(s[{i}])")
+            kind, value = (
+                ("bool", f"s[{i}] != 0") if _name(node) in COMPARISONS else ("T", f"T(s[{i}])")
+            )
             code["scalars"].append(f"const {kind} {names[node]} = {value};")
         for node, name in names.items():
             if kinds[node] == "scalar":
@@ -323,7 +334,9 @@ class CppKernel:
             code[part].append(f"const auto {name} = {value};")
         for node, slot in self.targets.items():
             if node in self.fresh:
-                code["row_stores"].append(f"p{len(slots) + self.fresh.index(node)}[row] = {names[node]};")
+                code["row_stores"].append(
+                    f"p{len(slots) + self.fresh.index(node)}[row] = {names[node]};"
+                )
             else:
                 code["body"].append(f"p{slot}[j] = {names[node]};")
         width = len(slots) + len(self.fresh)
@@ -369,14 +382,16 @@ def _name(node) -> str:
 def _expression(node, names) -> str:
     name, args = _name(node), node.args
     if name == "clamp":
-        low, high = (*args[1:], None, None)[:2]
-        args = (args[0], node.kwargs.get("min", low), node.kwargs.get("max", high))
+        ends = (
+            {"min": "-INF", "max": "INF"}
+            | node.kwargs
+            | dict(zip(("min", "max"), args[1:], strict=False))
+        )
+        args = (args[0], ends["min"], ends["max"])
     if name not in EXPRESSIONS:
         raise Untranslatable(f"its rule uses {name}, which has no C++ form")
-    texts = [names[a] if isinstance(a, fx.Node) else f"T({a!r})" for a in args]
-    if name == "clamp":
-        texts = [text if a is not None else end for text, a, end in zip(texts, args, ("", "-INF", "INF"))]
-    return EXPRESSIONS[name].format(*texts)
+    text = {fx.Node: names.get, str: str}
+    return EXPRESSIONS[name].format(*(text.get(type(a), lambda a: f"T({a!r})")(a) for a in args))
 
 
 def cache_folder() -> Path:

@@ -38,7 +38,9 @@ class heads:
 
     def __call__(self, p, name=None):
         if not p.dim() or p.shape[0] % self.n:
-            raise ValueError(f"heads: n={self.n} must divide the first axis of shape {tuple(p.shape)}")
+            raise ValueError(
+                f"heads: n={self.n} must divide the first axis of shape {tuple(p.shape)}"
+            )
         return self.n
 
 
@@ -117,7 +119,9 @@ def blocks(partition, p, name=None):
     result = partition(p, name)
     if isinstance(result, int) and not isinstance(result, bool):
         if result < 1 or numel % result:
-            raise ValueError(f"partition: {result} blocks do not divide the {numel} entries of {name!r}")
+            raise ValueError(
+                f"partition: {result} blocks do not divide the {numel} entries of {name!r}"
+            )
         return result
     if isinstance(result, torch.Tensor) and result.dtype == torch.int64:
         if result.shape != p.shape or int(result.min()) < 0:

@@ -69,7 +69,13 @@ class RMSprop(Optimizer):
         centered=False,
         **options,
     ):
-        defaults = {"lr": lr, "alpha": alpha, "eps": eps, "momentum": momentum, "centered": centered}
+        defaults = {
+            "lr": lr,
+            "alpha": alpha,
+            "eps": eps,
+            "momentum": momentum,
+            "centered": centered,
+        }
         super().__init__(params, defaults, weight_decay, **options)
 
     @classmethod

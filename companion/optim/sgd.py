@@ -65,15 +65,12 @@ class SGD(Optimizer):
         defaults = {"lr": lr, "momentum": momentum, "dampening": dampening, "nesterov": nesterov}
         super().__init__(params, defaults, weight_decay, **options)
 
-    def add_param_group(self, param_group):
-        """Add a group; Nesterov's step is defined for undamped momentum alone."""
-        o = {**self.defaults, **param_group}
+    def check_options(self, o):
         if o["nesterov"] and (o["momentum"] <= 0 or o["dampening"] != 0):
             raise ValueError(
                 "SGD: nesterov=True needs momentum > 0 and dampening = 0, got "
                 f"momentum={o['momentum']}, dampening={o['dampening']}"
             )
-        super().add_param_group(param_group)
 
     @classmethod
     def init(cls, x, h):

@@ -49,12 +49,10 @@ class SignSGD(Optimizer):
     def __init__(self, params, lr=1e-3, momentum=0.0, weight_decay=0.0, **options):
         super().__init__(params, {"lr": lr, "momentum": momentum}, weight_decay, **options)
 
-    def add_param_group(self, param_group):
-        """Add a group; this momentum is an average, so it stays below one."""
-        momentum = param_group.get("momentum", self.defaults["momentum"])
-        if not bool((torch.as_tensor(momentum) < 1).all()):
-            raise ValueError(f"SignSGD: momentum must be in [0, 1), got {momentum!r}")
-        super().add_param_group(param_group)
+    def check_options(self, o):
+        # This momentum is an average, so it stays below one.
+        if not bool((torch.as_tensor(o["momentum"]) < 1).all()):
+            raise ValueError(f"SignSGD: momentum must be in [0, 1), got {o['momentum']!r}")
 
     @classmethod
     def init(cls, x, h):
