@@ -1,1 +1,91 @@
 """Checks of the exercises of the chapter on Adam."""
+
+import math
+
+import torch
+
+from companion import checks
+from companion.checks import Unfinished, check, expect, fail
+from companion.optim import Adam, AdamW
+from companion.simulate import trajectory
+
+BETAS = ((0.9, 0.999), (0.9, 0.99), (0.5, 0.9))
+
+
+@check
+def check_first_step(first_step):
+    """Exercise 1: the length of the first step of Adam without bias correction."""
+    for lr, (beta1, beta2) in zip((1e-3, 0.1, 1.0), BETAS, strict=True):
+        expect(
+            first_step(lr, beta1, beta2),
+            lr * (1 - beta1) / math.sqrt(1 - beta2),
+            hint="put m₀ = v₀ = 0 into the rule; the gradient cancels",
+            what=f"lr = {lr}, beta1 = {beta1}, beta2 = {beta2}",
+        )
+
+
+@check
+def check_steps_until(steps_until):
+    """Exercise 2: the first step at which the expectation of v is within a tolerance."""
+    for beta2, tolerance in ((0.9, 0.1), (0.999, 0.1), (0.9999, 0.5), (0.5, 0.3)):
+        got = steps_until(beta2, tolerance)
+        if isinstance(got, float) and not got.is_integer():
+            fail(f"expected a whole number of steps, got {got:.4g}", "round up")
+        expect(
+            got,
+            math.ceil(math.log(tolerance) / math.log(beta2)),
+            hint="the missing share of v is β₂ᵗ; find the first t at which it is small enough",
+            what=f"beta2 = {beta2}, tolerance = {tolerance}",
+        )
+
+
+def check_adam(rule):
+    """Exercise 3: Adam's rule, ``rule(x, g, m, v, t, lr, beta1, beta2, eps)``."""
+    hint = "correct both averages by 1 - βᵗ, and add ε to the root, not under it"
+    return checks.check_rule(rule, Adam, lr=0.1, betas=(0.8, 0.95), eps=1e-2, hint=hint)
+
+
+def check_adamw(rule):
+    """Exercise 4: the rule of AdamW, with the argument ``weight_decay`` in addition."""
+    hint = "shrink x by 1 - ηλ, and leave the decay out of the gradient"
+    return checks.check_rule(rule, AdamW, lr=0.1, betas=(0.8, 0.95), weight_decay=0.5, hint=hint)
+
+
+@check
+def check_longest_step(gradients):
+    """Exercise 5: gradients after which Adam's last step is as long as can be."""
+    t = 200
+    for beta1, beta2 in BETAS:
+        g = gradients(t, beta1, beta2)
+        if g is None or g is ...:
+            raise Unfinished("the function returns no gradients")
+        g = torch.as_tensor(g, dtype=torch.float64)
+        if g.shape != (t,):
+            fail(f"expected {t} gradients, got shape {tuple(g.shape)}")
+        if not bool(torch.isfinite(g).all()):
+            fail("a gradient is NaN or infinite")
+        step = last_step(g, beta1, beta2)
+        most = longest_step(t, beta1, beta2)
+        if not abs(step) >= most * (1 - 1e-6):
+            fail(
+                f"for beta1 = {beta1} and beta2 = {beta2} the last step is {abs(step):.4g} η long, "
+                f"and {most:.4g} η is possible",
+                "when does Cauchy and Schwarz's inequality hold with equality?",
+            )
+
+
+def last_step(g, beta1, beta2):
+    """Return the last step of Adam on a sequence of gradients, in units of lr."""
+    sequence = iter(g)
+    options = {"lr": 1.0, "betas": (beta1, beta2), "eps": 1e-150}
+    start = torch.zeros(1, dtype=torch.float64)
+    x = trajectory(Adam, lambda x: next(sequence).expand_as(x), start, len(g), **options)
+    return (x[-1] - x[-2]).item()
+
+
+def longest_step(t, beta1, beta2):
+    """Return the longest step of Adam at step t, in units of lr."""
+    age = torch.arange(t, dtype=torch.float64)
+    a = (1 - beta1) * beta1**age / (1 - beta1**t)
+    b = (1 - beta2) * beta2**age / (1 - beta2**t)
+    return (a.square() / b).sum().sqrt().item()
