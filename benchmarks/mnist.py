@@ -50,7 +50,7 @@ def train(options, label, lr, seed, data, test, phase):
             steps=steps,
             batch_size=options.batch_size,
             seed=seed,
-            every=steps,
+            every=steps // options.epochs,  # train_loss is the mean over the last epoch
             checkpoint=options.out / "checkpoints" / f"{name}.pt",
             checkpoint_every=500,
             device=options.device,
