@@ -74,7 +74,8 @@ def fit(
         them is used.
     optimizer : Optimizer or callable
         An optimizer of the model's parameters, or a function ``params -> optimizer``: a class,
-        ``lambda params: Adam(params, lr=0.1)``.
+        ``lambda params: Adam(params, lr=0.1)``. Where the names of the parameters matter, make the
+        optimizer of ``model.named_parameters()``.
     steps : int
         Steps in all, those before a resume included.
     batch_size : int, default 64

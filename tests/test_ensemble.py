@@ -16,6 +16,8 @@ from companion.models import MLP
 from companion.optim import SGD, Adam, RMSprop
 from companion.train import fit
 
+SHARED = MLP([64, 10])
+
 
 def small(dtype=torch.float32, n=100) -> Dataset:
     x, y = digits(flatten=True)
@@ -180,6 +182,21 @@ def test_a_model_that_diverges_does_so_alone():
     np.testing.assert_allclose(frame[~wild]["loss"], alone["loss"], rtol=1e-6)
 
 
+def test_divergence_is_remembered():
+    x = torch.linspace(-1, 1, 40).view(-1, 1)
+    y = x.clone()
+    y[7] = 9.0  # a mark: the loss is infinite in the one batch of an epoch that holds it
+
+    def loss(output, y):
+        return F.mse_loss(output, y) + torch.where(y.max() > 5, torch.inf, 0.0)
+
+    frame = sweep(lambda: nn.Linear(1, 1), Dataset(x, y), SGD, {"lr": [1e-3]}, steps=8,
+                  batch_size=10, every=1, loss=loss)  # fmt: skip
+    finite = np.isfinite(frame["loss"])
+    assert finite.sum() == 6
+    assert frame["diverged"].tolist() == (~finite).cummax().tolist()
+
+
 class Odd(nn.Module):
     """A model with a frozen and an unused parameter, a buffer that changes, and a tied weight."""
 
@@ -289,6 +306,8 @@ def test_the_bar_counts_steps_of_all_models(monkeypatch, capsys):
         ({"model_fn": lambda: MLP([64, 10]).half()}, TypeError, "model_fn: layers.0.weight is "),
         ({"model_fn": lambda: nn.Flatten()}, ValueError, "model_fn: the model has no parameters"),
         ({"model_fn": MLP([64, 10])}, TypeError, "model_fn: expected a function that returns"),
+        ({"model_fn": lambda: 3}, TypeError, "model_fn: expected a function .* new Module, got 3"),
+        ({"model_fn": lambda: SHARED, "seeds": 2}, TypeError, r"model_fn: .* new Module, got MLP"),
         ({"loss": lambda o, y: o.sum(1)}, ValueError, r"loss: expected a scalar, got .*\(64,\)"),
     ],
 )  # fmt: skip
