@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from companion.optim.base import Optimizer, lerp
+from companion.optim.base import Optimizer, descend, lerp
 
 
 class AdaFom(Optimizer):
@@ -47,6 +47,8 @@ class AdaFom(Optimizer):
     5.0
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor
         v: Tensor
@@ -58,4 +60,4 @@ class AdaFom(Optimizer):
     def rule(x, g, s, t, h):
         m = lerp(s.m, g, 1 - h.beta1)
         v = lerp(s.v, g.square(), 1 / t)
-        return x - h.lr * m / (v.sqrt() + h.eps), AdaFom.State(m, v)
+        return descend(x, h.lr, m, v.sqrt() + h.eps), AdaFom.State(m, v)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer
+from companion.optim.base import Optimizer, descend
 
 
 class AdaGrad(Optimizer):
@@ -48,6 +48,8 @@ class AdaGrad(Optimizer):
     3.5
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         v: Tensor
 
@@ -77,4 +79,4 @@ class AdaGrad(Optimizer):
     def rule(x, g, s, t, h):
         v = s.v + g.square()
         lr = h.lr / (1 + (t - 1) * h.lr_decay)
-        return x - lr * g / (v.sqrt() + h.eps), AdaGrad.State(v)
+        return descend(x, lr, g, v.sqrt() + h.eps), AdaGrad.State(v)

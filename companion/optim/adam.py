@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from companion.optim.base import Optimizer, lerp
+from companion.optim.base import Optimizer, descend, lerp
 
 
 class Adam(Optimizer):
@@ -46,6 +46,8 @@ class Adam(Optimizer):
     3.5
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor
         v: Tensor
@@ -57,6 +59,7 @@ class Adam(Optimizer):
     def rule(x, g, s, t, h):
         m = lerp(s.m, g, 1 - h.beta1)
         v = lerp(s.v, g.square(), 1 - h.beta2)
-        m_hat = m / (1 - h.beta1**t)
-        v_hat = v / (1 - h.beta2**t)
-        return x - h.lr * m_hat / (v_hat.sqrt() + h.eps), Adam.State(m, v)
+        # α m̂ / (√v̂ + ε), its corrections gathered into two numbers (the paper, end of section 2).
+        root = (1 - h.beta2**t) ** 0.5
+        step = h.lr * root / (1 - h.beta1**t)
+        return descend(x, step, m, v.sqrt() + h.eps * root), Adam.State(m, v)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, lerp
+from companion.optim.base import Optimizer, descend, lerp
 
 
 class AdaSGD(Optimizer):
@@ -59,6 +59,6 @@ class AdaSGD(Optimizer):
     def rule(x, g, s, t, h):
         m = lerp(s.m, g, 1 - h.beta1)
         v = lerp(s.v, h.mean_square(g), 1 - h.beta2)
-        m_hat = m / (1 - h.beta1**t)
-        v_hat = v / (1 - h.beta2**t)
-        return x - h.lr * m_hat / (v_hat.sqrt() + h.eps), AdaSGD.State(m, v)
+        root = (1 - h.beta2**t) ** 0.5
+        step = h.lr * root / (1 - h.beta1**t)
+        return descend(x, step, m, v.sqrt() + h.eps * root), AdaSGD.State(m, v)

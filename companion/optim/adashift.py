@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, lerp, where
+from companion.optim.base import Optimizer, descend, lerp, where
 
 SPATIAL = ("max", "mean", None)
 
@@ -98,5 +98,5 @@ class AdaShift(Optimizer):
         started = t > h.n
         v = where(started, lerp(s.v, AdaShift.phi(s.past[0].square(), h), 1 - h.beta2), s.v)
         v_hat = v / (1 - h.beta2 ** where(started, t - h.n, 1))
-        x = where(started, x - h.lr * m / (v_hat.sqrt() + h.eps), x)
+        x = where(started, descend(x, h.lr, m, v_hat.sqrt() + h.eps), x)
         return x, AdaShift.State(v, past)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from companion.optim.base import Optimizer, lerp, where
+from companion.optim.base import Optimizer, descend, lerp, where
 
 
 class ADOPT(Optimizer):
@@ -58,6 +58,8 @@ class ADOPT(Optimizer):
     3.5
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor
         v: Tensor
@@ -97,6 +99,6 @@ class ADOPT(Optimizer):
         m = lerp(s.m, u, 1 - h.beta1)
         v = lerp(s.v, g.square(), 1 - h.beta2)
         first = t == 1
-        return where(first, x, x - h.lr * m), ADOPT.State(
+        return where(first, x, descend(x, h.lr, m)), ADOPT.State(
             m=where(first, s.m, m), v=where(first, g.square(), v)
         )

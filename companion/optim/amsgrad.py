@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, lerp
+from companion.optim.base import Optimizer, descend, lerp
 
 VARIANTS = ("torch", "paper", "optax")
 
@@ -55,6 +55,8 @@ class AMSGrad(Optimizer):
     (8.0, 32.0)
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor
         v: Tensor
@@ -81,14 +83,13 @@ class AMSGrad(Optimizer):
     def rule(x, g, s, t, h):
         m = lerp(s.m, g, 1 - h.beta1)
         v = lerp(s.v, g.square(), 1 - h.beta2)
-        debias1, debias2 = 1 - h.beta1**t, 1 - h.beta2**t
+        step, debias2 = h.lr / (1 - h.beta1**t), 1 - h.beta2**t
         if h.variant == "torch":
             u = torch.maximum(s.u, v)
-            m_hat, v_hat = m / debias1, u / debias2
+            v_hat = u / debias2
         elif h.variant == "paper":
-            u = torch.maximum(s.u, v)
-            m_hat, v_hat = m, u
+            u = v_hat = torch.maximum(s.u, v)
+            step = h.lr
         else:
-            u = torch.maximum(s.u, v / debias2)
-            m_hat, v_hat = m / debias1, u
-        return x - h.lr * m_hat / (v_hat.sqrt() + h.eps), AMSGrad.State(m, v, u)
+            u = v_hat = torch.maximum(s.u, v / debias2)
+        return descend(x, step, m, v_hat.sqrt() + h.eps), AMSGrad.State(m, v, u)

@@ -23,12 +23,24 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from companion.optim import fused as kernels
 from companion.optim.options import RANGES, SCHEDULERS, check
 
+PIECE = 1 << 16  # elements: x, g, the state and a few temporaries fit a core's cache
+SMALL = 1 << 12  # below, calls cost more than memory
+
 
 def lerp(a, b, weight):
     """Return ``a + weight (b - a)``, for a weight that is a number or a tensor of any dtype."""
     if isinstance(weight, Tensor):
         weight = weight.to(a.dtype)
     return torch.lerp(a, b, weight)
+
+
+def descend(x, step, direction, scale=None):
+    """Return ``x - step * direction / scale``, as one operation where ``step`` is a number."""
+    if not isinstance(step, float):
+        return x - step * (direction if scale is None else direction / scale)
+    if scale is None:
+        return torch.sub(x, direction, alpha=step)
+    return torch.addcdiv(x, direction, scale, value=-step)
 
 
 def where(condition, a, b):
@@ -109,6 +121,8 @@ class Optimizer(torch.optim.Optimizer):
     entries it reaches become NaN and stay so. Use ``torch.amp.GradScaler`` to skip such steps.
     """
 
+    #: Whether the rule treats coordinates apart, so that a large tensor may be stepped in pieces.
+    elementwise = False
     #: Over what ``h.mean_square`` averages: ``None`` (unused), ``"group"`` or ``"partition"``.
     block = None
     State: type[NamedTuple]
@@ -357,9 +371,27 @@ class Optimizer(torch.optim.Optimizer):
 
     def _eager(self, params, h) -> None:
         for p in params:
-            x, s = self.update(*self._inputs(p, h), h)
-            real(p).copy_(x.reshape(real(p).shape))
-            self.state[p].update(s._asdict())
+            x, g, s, t = self._inputs(p, h)
+            if self._in_pieces(p, x, g, s):
+                # Pieces stay in the processor's cache between the operations of the rule.
+                pieces = zip(*(z.view(-1).split(PIECE) for z in (x, g, *s)), strict=True)
+                for x, g, *s in pieces:
+                    after, state = self.update(x, g, self.State(*s), t, h)
+                    for old, new in zip((x, *s), (after, *state), strict=True):
+                        old.copy_(new)
+            else:
+                x, s = self.update(x, g, s, t, h)
+                real(p).copy_(x.reshape(real(p).shape))
+                self.state[p].update(s._asdict())
+
+    def _in_pieces(self, p, x, g, s) -> bool:
+        return (
+            self.elementwise
+            and x.device.type == "cpu"
+            and x.numel() > SMALL
+            and x.data_ptr() == p.data_ptr()
+            and all(z is not None and z.is_contiguous() for z in (x, g, *s))
+        )
 
     def _store(self, p, x, s) -> None:
         """Keep what a kernel made; x is the parameter itself unless it had to be copied."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, lerp
+from companion.optim.base import Optimizer, descend, lerp
 
 
 class RMSprop(Optimizer):
@@ -53,6 +53,8 @@ class RMSprop(Optimizer):
     3.0
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         v: Tensor
         g_mean: Tensor | None
@@ -97,4 +99,4 @@ class RMSprop(Optimizer):
         step = g / (variance.sqrt() + h.eps)
         if b is not None:
             b = step = h.momentum * b + step
-        return x - h.lr * step, RMSprop.State(v, g_mean, b)
+        return descend(x, h.lr, step), RMSprop.State(v, g_mean, b)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, where
+from companion.optim.base import Optimizer, descend, where
 
 
 class SGD(Optimizer):
@@ -49,6 +49,8 @@ class SGD(Optimizer):
     2.0
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor | None
 
@@ -80,6 +82,6 @@ class SGD(Optimizer):
     @staticmethod
     def rule(x, g, s, t, h):
         if s.m is None:
-            return x - h.lr * g, s
+            return descend(x, h.lr, g), s
         m = where(t > 1, h.momentum * s.m + (1 - h.dampening) * g, g)
-        return x - h.lr * (g + h.momentum * m if h.nesterov else m), SGD.State(m)
+        return descend(x, h.lr, g + h.momentum * m if h.nesterov else m), SGD.State(m)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, lerp
+from companion.optim.base import Optimizer, descend, lerp
 
 
 class SignSGD(Optimizer):
@@ -43,6 +43,8 @@ class SignSGD(Optimizer):
     [-0.5, 0.0, 0.5]
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor | None
 
@@ -62,4 +64,4 @@ class SignSGD(Optimizer):
     @staticmethod
     def rule(x, g, s, t, h):
         m = g if s.m is None else lerp(s.m, g, 1 - h.momentum)
-        return x - h.lr * m.sign(), s if s.m is None else SignSGD.State(m)
+        return descend(x, h.lr, m.sign()), s if s.m is None else SignSGD.State(m)
