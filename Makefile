@@ -10,6 +10,8 @@ PORT ?= 8000
 COMPANION_SCALE ?= quick
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# A kernel that builds a page looks like a live notebook; nobody watches its bars.
+export COMPANION_PROGRESS = 0
 # Nothing of the caller's leaks into the build: a backend set here would silence every figure.
 unexport MPLBACKEND PYTHONPATH
 

@@ -396,9 +396,6 @@ class Batches:
         self.epoch, self.position, self._order = state["epoch"], state["position"], None
 
 
-batches = Batches  # reads as a verb: for x, y in batches(digits(), 64, epochs=3)
-
-
 def cache_dir() -> Path:
     """Folder of the downloads: $COMPANION_DATA, else `companion` in the platform's cache folder."""
     if folder := os.environ.get("COMPANION_DATA"):
