@@ -27,7 +27,7 @@ DASH, DOTS, DASHDOT = (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))
 LOOKS = {
     "SGD": (BLUE, "-", "o"),
     "Momentum": (SKY, DASH, "s"),
-    "Nesterov": (BLUE, DASHDOT, "8"),
+    "Nesterov": (BROWN, DASHDOT, "8"),
     "AdaGrad": (GREEN, DASH, "D"),
     "RMSprop": (PURPLE, DASHDOT, "v"),
     "Adam": (ORANGE, "-", "^"),
