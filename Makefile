@@ -12,6 +12,8 @@ COMPANION_SCALE ?= quick
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # A kernel that builds a page looks like a live notebook; nobody watches its bars.
 export COMPANION_PROGRESS = 0
+# Threads that wait for each other should sleep: spinning ones slow down everybody on a busy machine.
+export OMP_WAIT_POLICY = passive
 # Nothing of the caller's leaks into the build: a backend set here would silence every figure.
 unexport MPLBACKEND PYTHONPATH
 

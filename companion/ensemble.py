@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.overrides import TorchFunctionMode
 
 from companion.data import Batches
 from companion.optim.base import Optimizer, block_mean_square, named
@@ -234,22 +233,6 @@ def _stack(task, seeds, slot):
     return models[0].train(), params, fixed
 
 
-class _Promote(TorchFunctionMode):
-    """Casts the bounds of ``clamp``: the one function whose float64 numbers vmap does not cast."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if function is Tensor.clamp:
-            x, *bounds = args
-            args = (x, *(_like(x, bound) for bound in bounds))
-            kwargs = {name: _like(x, bound) for name, bound in kwargs.items()}
-        return function(*args, **kwargs)
-
-
-def _like(x, value):
-    return value.to(x.dtype) if isinstance(value, Tensor) else value
-
-
 class _Program:
     """An optimizer's steps for one model as pure functions, to be mapped over the models."""
 
@@ -301,8 +284,7 @@ class _Program:
             self.set_blocks(name, h)
             fields = dict.fromkeys(cls.State._fields) | state[name]
             x, g = self.shaped(name, params[name]), self.shaped(name, g)
-            with _Promote():
-                x, s = cls.update(x, g, cls.State(**fields), t, h)
+            x, s = cls.update(x, g, cls.State(**fields), t, h)
             moved[name] = x.reshape(params[name].shape)
             after[name] = {field: v for field, v in s._asdict().items() if v is not None}
         return moved, after

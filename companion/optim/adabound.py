@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from companion.optim.base import Optimizer, lerp
+from companion.optim.base import Optimizer, clamp, lerp
 
 
 class AdaBound(Optimizer):
@@ -90,4 +90,4 @@ class AdaBound(Optimizer):
         lower = final_lr * (1 - 1 / (h.gamma * t + 1))
         upper = final_lr * (1 + 1 / (h.gamma * t))
         eta = h.lr * debias2**0.5 / debias1 / (v.sqrt() + h.eps)
-        return x - eta.clamp(lower, upper) * m, AdaBound.State(m, v)
+        return x - clamp(eta, lower, upper) * m, AdaBound.State(m, v)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from companion.optim.base import Optimizer, descend, lerp, where
+from companion.optim.base import Optimizer, clamp, descend, lerp, where
 
 
 class ADOPT(Optimizer):
@@ -92,10 +92,10 @@ class ADOPT(Optimizer):
 
     @staticmethod
     def rule(x, g, s, t, h):
-        u = g / s.v.sqrt().clamp(min=h.eps)
+        u = g / clamp(s.v.sqrt(), h.eps)
         if h.clip_lambda is not None:
             c = h.clip_lambda(t - 1) if callable(h.clip_lambda) else (t - 1) ** h.clip_lambda
-            u = u.clamp(-c, c)
+            u = clamp(u, -c, c)
         m = lerp(s.m, u, 1 - h.beta1)
         v = lerp(s.v, g.square(), 1 - h.beta2)
         first = t == 1

@@ -34,6 +34,12 @@ def lerp(a, b, weight):
     return torch.lerp(a, b, weight)
 
 
+def clamp(x, low=None, high=None):
+    """Return x within bounds that are numbers or tensors of any dtype."""
+    low, high = (z.to(x.dtype) if isinstance(z, Tensor) else z for z in (low, high))
+    return x.clamp(low, high)
+
+
 def descend(x, step, direction, scale=None):
     """Return ``x - step * direction / scale``, as one operation where ``step`` is a number."""
     if not isinstance(step, float):
@@ -322,6 +328,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _prepare(self, params, group, h) -> None:
         """Check the gradients, make state for parameters that are new, count the step."""
+        steps = []
         for p in params:
             if p.grad.layout != torch.strided:
                 raise RuntimeError(
@@ -338,7 +345,8 @@ class Optimizer(torch.optim.Optimizer):
                 self._set_blocks(state, h)
                 x = self._shaped(precise(real(p.detach())), state)
                 state.update(self.init(x, h)._asdict())
-            state["step"] += 1
+            steps.append(state["step"])
+        torch._foreach_add_(steps, 1)
 
     def _shaped(self, x: Tensor, state: dict) -> Tensor:
         """View a parameter as one row a block where its partition is a number of blocks."""

@@ -121,6 +121,11 @@ class Untranslatable(Exception):
 
 def step(optimizer, params, h) -> bool:
     """Step all parameters of a group; return False, after a warning, where no kernel can be had."""
+    plans = optimizer.__dict__.setdefault("_plans", {})
+    plan = plans.get(params[0])
+    if plan and plan.fits(optimizer, params, h):
+        plan.run(h)
+        return True
     try:
         launches = _launches(optimizer, params, h)
     except Untranslatable as reason:
@@ -134,6 +139,9 @@ def step(optimizer, params, h) -> bool:
         results = kernel([tensors for _, tensors in entries], kernel.trace.known(h, t))
         for (p, _), (x, *state) in zip(entries, results, strict=True):
             optimizer._store(p, x, kernel.trace.restore(state))
+        moved = any(p.data_ptr() != tensors[0].data_ptr() for p, tensors in entries)
+        if kernel.repeats and len(launches) == 1 and not moved:
+            plans[params[0]] = Plan(optimizer, kernel, entries, h)
     return True
 
 
@@ -167,11 +175,15 @@ def _launches(optimizer, params, h) -> dict:
 _kernels: dict = {}
 
 
+def _fixed(h) -> tuple:
+    """Return what of h makes a kernel of its own: all but the numbers, and whether x decays."""
+    fixed = [(k, v) for k, v in vars(h).items() if k not in RANGES and k not in REDUCTIONS]
+    return (*fixed, _is_zero(h.weight_decay))
+
+
 def _kernel(cls, device, dtype, h, structure, kinds):
-    """Return the kernel of a rule in one configuration; numbers, but for zero decay, are open."""
-    fixed = {k: v for k, v in vars(h).items() if k not in RANGES and k not in REDUCTIONS}
-    fixed["decays"] = not _is_zero(h.weight_decay)
-    key = (cls, device, dtype, *sorted(fixed.items()), structure, kinds)
+    """Return the kernel of a rule in one configuration; most numbers are left open."""
+    key = (cls, device, dtype, _fixed(h), structure, kinds)
     if key not in _kernels:
         trace = Trace(cls, h, structure, kinds)
         _kernels[key] = (CppKernel if device == "cpu" else TorchKernel)(trace, dtype)
@@ -299,6 +311,8 @@ class CppKernel:
         # A row's new value goes to a tensor of its own: other threads may still read the old one.
         self.fresh = [node for node in self.targets if trace.kinds[node] == "block"]
         self.blocks = [i for i, node in enumerate(self.slots) if trace.kinds[node] == "block"]
+        # Whether every tensor keeps its place, so that a launch can be repeated: see `Plan`.
+        self.repeats = not self.blocks and len(self.targets) == len(self.slots) - 1
         self.library = compile_source(self._source(TYPES[dtype]))
 
     def _targets(self) -> dict:
@@ -354,7 +368,6 @@ class CppKernel:
         known : dict
             Numbers of the step by node; see `Trace.known`.
         """
-        numbers = [float(evaluate(node, known)) for node in self.trace.scalars]
         pointers, rows, results = [], [], []
         for tensors in batch:
             fresh = {n: torch.empty_like(tensors[self.targets[n]]) for n in self.fresh}
@@ -363,16 +376,71 @@ class CppKernel:
             after = dict(zip(self.slots, tensors, strict=True))
             after |= {n: fresh.get(n, tensors[slot]) for n, slot in self.targets.items()}
             results.append([after[node] for node in self.trace.outputs])
+        self.launch(*self.arrays(batch, rows, pointers), known)
+        return results
+
+    @staticmethod
+    def arrays(batch, rows, pointers):
+        """Return sizes, rows and pointers as the library takes them."""
         sizes = [tensors[0].numel() for tensors in batch]
-        self.library.step(
-            ctypes.c_int64(len(batch)),
+        return (
             (ctypes.c_int64 * len(sizes))(*sizes),
             (ctypes.c_int64 * len(rows))(*rows),
             (ctypes.c_void_p * len(pointers))(*pointers),
+        )
+
+    def launch(self, sizes, rows, pointers, known) -> None:
+        """Run the loop, once."""
+        numbers = [float(evaluate(node, known)) for node in self.trace.scalars]
+        self.library.step(
+            ctypes.c_int64(len(sizes)),
+            sizes,
+            rows,
+            pointers,
             (ctypes.c_double * len(numbers))(*numbers),
             ctypes.c_int64(min(torch.get_num_threads(), 1 + sum(sizes) // 16384)),
         )
-        return results
+
+
+class Plan:
+    """A launch to repeat: parameters and state stay where they are, only the gradients move.
+
+    To sort a group anew at every step costs more than to step a small model. A plan does that
+    work once, and checks by identity and address that nothing has changed since.
+    """
+
+    def __init__(self, optimizer, kernel, entries, h):
+        self.kernel, self.fixed = kernel, _fixed(h)
+        self.entries = []
+        for p, _ in entries:
+            state = optimizer.state[p]
+            fields = [(name, state[name]) for name in optimizer.State._fields]
+            self.entries.append((p, p.data_ptr(), p.shape, p.dtype, state, fields))
+        batch = [tensors for _, tensors in entries]
+        addresses = [z.data_ptr() for tensors in batch for z in tensors]
+        self.arrays = kernel.arrays(batch, [1] * len(batch), addresses)
+
+    def fits(self, optimizer, params, h) -> bool:
+        """Say whether the launch is still the right one; take up the gradients on the way."""
+        if len(params) != len(self.entries) or self.fixed != _fixed(h):
+            return False
+        pointers, width = self.arrays[-1], len(self.kernel.slots)
+        for i, (p, entry) in enumerate(zip(params, self.entries, strict=True)):
+            (q, address, shape, dtype, state, fields), g = entry, p.grad
+            same = p is q and p.data_ptr() == address and optimizer.state[p] is state
+            plain = p.is_contiguous() and p.shape == shape and p.dtype == dtype
+            if not (same and plain and g.dtype == dtype and g.is_contiguous()):
+                return False
+            for name, tensor in fields:
+                if state[name] is not tensor:
+                    return False
+            pointers[i * width + 1] = g.data_ptr()
+        return True
+
+    def run(self, h) -> None:
+        """Step, at the count that the first parameter has reached; all count together."""
+        t = self.entries[0][4]["step"].item()
+        self.kernel.launch(*self.arrays, self.kernel.trace.known(h, t))
 
 
 def _name(node) -> str:
@@ -382,11 +450,8 @@ def _name(node) -> str:
 def _expression(node, names) -> str:
     name, args = _name(node), node.args
     if name == "clamp":
-        ends = (
-            {"min": "-INF", "max": "INF"}
-            | node.kwargs
-            | dict(zip(("min", "max"), args[1:], strict=False))
-        )
+        given = node.kwargs | dict(zip(("min", "max"), args[1:], strict=False))
+        ends = {"min": "-INF", "max": "INF"} | {k: a for k, a in given.items() if a is not None}
         args = (args[0], ends["min"], ends["max"])
     if name not in EXPRESSIONS:
         raise Untranslatable(f"its rule uses {name}, which has no C++ form")
@@ -439,6 +504,8 @@ def _build(compiler, source, target: Path) -> None:
 
 class TorchKernel:
     """A trace compiled by ``torch.compile``: steps tensor by tensor, x in place."""
+
+    repeats = False
 
     def __init__(self, trace: Trace, dtype):
         self.trace, self.dtype = trace, dtype
