@@ -7,6 +7,7 @@ it; titles and limits are the caller's.
 
 import base64
 import io
+from collections import Counter
 from numbers import Number
 
 import matplotlib as mpl
@@ -107,10 +108,13 @@ def looks(names) -> dict:
     True
     """
     names = list(dict.fromkeys(names))
-    used = {part for name in names if name in LOOKS for part in LOOKS[name]}
-    # Fresh colours first, and among them fresh line styles.
-    free = iter(sorted(OTHERS, key=lambda other: [part in used for part in other]))
-    chosen = {name: LOOKS[name] if name in LOOKS else next(free) for name in names}
+    chosen = {name: LOOKS[name] for name in names if name in LOOKS}
+    for name in names:
+        if name not in chosen:
+            # The colour that is used least, then the line style, then the marker.
+            used = Counter(part for look in chosen.values() for part in look)
+            free = [look for look in OTHERS if look not in chosen.values()]
+            chosen[name] = min(free, key=lambda look: [used[part] for part in look])  # noqa: B023
     keys = ("color", "linestyle", "marker")
     return {name: dict(zip(keys, chosen[name], strict=True)) for name in names}
 

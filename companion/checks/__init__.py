@@ -57,7 +57,7 @@ def check(function):
     ... def check_double(double):
     ...     expect(double(3.0), 6.0, hint="add x to itself")
     >>> verdict = check_double(lambda x: ...)
-    check_double: not yet: the answer is still .... Fill in the stub and run again.
+    check_double: not yet: the answer is still to be written. Fill in the stub and run again.
     >>> verdict = check_double(lambda x: x * x)
     check_double: not right yet: expected 6.0, got 9.0. Hint: add x to itself.
     >>> check_double(lambda x: x + x).passed
@@ -103,7 +103,7 @@ def expect(got, expected, rtol: float = 1e-6, hint: str = "", what: str = "") ->
         What is compared, such as ``"step 3"``.
     """
     if got is None or got is ...:
-        raise Unfinished(f"the answer is still {got if got is None else '...'}")
+        raise Unfinished(f"the answer is still {'None' if got is None else 'to be written'}")
     prefix = f"{what}: " if what else ""
     if isinstance(expected, (str, bool)):
         same = type(got) is type(expected) and got == expected
@@ -137,6 +137,20 @@ def check_value(got, expected, rtol: float = 1e-6, hint: str = ""):
     expect(got, expected, rtol, hint)
 
 
+def expect_rule(rule, reference, *, init=None, steps: int = 20, seed: int = 0, hint="", **hyper):
+    """Stop the check unless an update rule does what the reference does; see `check_rule`."""
+    generator = torch.Generator().manual_seed(seed)
+    h = reference.hyper(**hyper)
+    x = want = torch.zeros(3, dtype=torch.float64)
+    want_s = reference.init(x, h)
+    s = reference.init(x, h) if init is None else init  # never shared: a rule may work in place
+    for t in range(1, steps + 1):
+        g = torch.randn(3, generator=generator, dtype=torch.float64)
+        want, want_s = reference.update(want.clone(), g.clone(), want_s, float(t), h)
+        x, s = _student_step(rule, x.clone(), g.clone(), s, float(t), h)
+        expect(x, want, 1e-9, hint, f"after step {t} with g = {_short(g)}")
+
+
 @check
 def check_rule(rule, reference, *, init=None, steps: int = 20, seed: int = 0, hint="", **hyper):
     """Check an update rule against an optimizer of `companion.optim` on random gradients.
@@ -168,16 +182,7 @@ def check_rule(rule, reference, *, init=None, steps: int = 20, seed: int = 0, hi
     >>> verdict = check_rule(student, SignSGD, lr=0.5, hint="use g.sign()")
     check_rule: not right yet: after step 1 with g = [1.541, -0.2934, -2.179]: ... use g.sign().
     """
-    generator = torch.Generator().manual_seed(seed)
-    h = reference.hyper(**hyper)
-    x = want = torch.zeros(3, dtype=torch.float64)
-    want_s = reference.init(x, h)
-    s = reference.init(x, h) if init is None else init  # never shared: a rule may work in place
-    for t in range(1, steps + 1):
-        g = torch.randn(3, generator=generator, dtype=torch.float64)
-        want, want_s = reference.update(want.clone(), g.clone(), want_s, float(t), h)
-        x, s = _student_step(rule, x.clone(), g.clone(), s, float(t), h)
-        expect(x, want, 1e-9, hint, f"after step {t} with g = {_short(g)}")
+    expect_rule(rule, reference, init=init, steps=steps, seed=seed, hint=hint, **hyper)
 
 
 def _student_step(rule, x, g, s, t, h):

@@ -4,8 +4,7 @@ import math
 
 import torch
 
-from companion import checks
-from companion.checks import Unfinished, check, expect, fail
+from companion.checks import Unfinished, check, expect, expect_rule, fail
 from companion.optim import Adam, AdamW
 from companion.simulate import trajectory
 
@@ -39,16 +38,18 @@ def check_steps_until(steps_until):
         )
 
 
+@check
 def check_adam(rule):
     """Exercise 3: Adam's rule, ``rule(x, g, m, v, t, lr, beta1, beta2, eps)``."""
     hint = "correct both averages by 1 - βᵗ, and add ε to the root, not under it"
-    return checks.check_rule(rule, Adam, lr=0.1, betas=(0.8, 0.95), eps=1e-2, hint=hint)
+    expect_rule(rule, Adam, lr=0.1, betas=(0.8, 0.95), eps=1e-2, hint=hint)
 
 
+@check
 def check_adamw(rule):
     """Exercise 4: the rule of AdamW, with the argument ``weight_decay`` in addition."""
     hint = "shrink x by 1 - ηλ, and leave the decay out of the gradient"
-    return checks.check_rule(rule, AdamW, lr=0.1, betas=(0.8, 0.95), weight_decay=0.5, hint=hint)
+    expect_rule(rule, AdamW, lr=0.1, betas=(0.8, 0.95), weight_decay=0.5, hint=hint)
 
 
 @check

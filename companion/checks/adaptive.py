@@ -2,7 +2,7 @@
 
 import torch
 
-from companion.checks import check, check_rule, expect, fail
+from companion.checks import check, expect, expect_rule, fail
 from companion.optim import SGD, AdaGrad
 
 
@@ -11,7 +11,7 @@ def check_adagrad(rule):
     """Exercise 1: AdaGrad's rule, on random gradients."""
     # A large eps, so that its place shows.
     hint = "add g² to v first; eps stands outside the root"
-    check_rule.__wrapped__(rule, AdaGrad, lr=0.1, eps=0.5, hint=hint)
+    expect_rule(rule, AdaGrad, lr=0.1, eps=0.5, hint=hint)
 
 
 @check

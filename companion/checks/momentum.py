@@ -2,7 +2,7 @@
 
 import math
 
-from companion.checks import check, check_rule, expect, fail
+from companion.checks import check, expect, expect_rule, fail
 from companion.optim import SGD
 
 
@@ -29,10 +29,11 @@ def check_to_sgd(to_sgd):
         expect(options["lr"], lr * (1 - beta), hint=hint, what=what)
 
 
+@check
 def check_nesterov(rule):
     """Exercise 3: one step of Nesterov's method, against the package's own."""
     hint = "update m first, then step along g + momentum * m"
-    return check_rule(rule, SGD, lr=0.1, momentum=0.9, nesterov=True, hint=hint)
+    expect_rule(rule, SGD, lr=0.1, momentum=0.9, nesterov=True, hint=hint)
 
 
 @check

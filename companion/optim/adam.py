@@ -59,7 +59,7 @@ class Adam(Optimizer):
     def rule(x, g, s, t, h):
         m = lerp(s.m, g, 1 - h.beta1)
         v = lerp(s.v, g.square(), 1 - h.beta2)
-        # α m̂ / (√v̂ + ε), its corrections gathered into two numbers (the paper, end of section 2).
+        # Both bias corrections are numbers; gathered, they spare two tensors.
         root = (1 - h.beta2**t) ** 0.5
         step = h.lr * root / (1 - h.beta1**t)
         return descend(x, step, m, v.sqrt() + h.eps * root), Adam.State(m, v)
