@@ -20,11 +20,9 @@ SHAPES = ((), (3,), (4, 3), (2, 3, 2, 2), (5,))
 CALLS, LATE, GAP = 32, 9, 15
 LRS = [0.01 * (1 + call % 7) for call in range(CALLS)]  # a new step size at every call
 
-# The five ways a gradient and a decay reach a rule.
+# How a gradient and a decay reach a rule; the sign turns before the decay is added.
 DECAYS = [
     {},
-    {"weight_decay": 0.1},
-    {"weight_decay": 0.1, "decoupled": True},
     {"weight_decay": 0.1, "maximize": True},
     {"weight_decay": 0.1, "decoupled": True, "maximize": True},
 ]
@@ -675,7 +673,6 @@ def test_hyper_refuses_what_the_constructor_refuses(options, error, message):
 # One option set for each structure that a rule can have.
 STRUCTURES = [
     *((cls, {}) for cls in EVERY),
-    (optim.SGD, {"momentum": 0.9}),
     (optim.SGD, {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
     (optim.SGD, {"momentum": 0.9, "nesterov": True, "maximize": True}),
     (optim.AdaGrad, {"lr_decay": 0.1, "initial_accumulator_value": 0.5}),
