@@ -114,7 +114,7 @@ def looks(names) -> dict:
             # The colour that is used least, then the line style, then the marker.
             used = Counter(part for look in chosen.values() for part in look)
             free = [look for look in OTHERS if look not in chosen.values()]
-            chosen[name] = min(free, key=lambda look: [used[part] for part in look])  # noqa: B023
+            chosen[name] = min(free, key=lambda look: [used[part] for part in look])
     keys = ("color", "linestyle", "marker")
     return {name: dict(zip(keys, chosen[name], strict=True)) for name in names}
 

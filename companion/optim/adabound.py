@@ -55,8 +55,6 @@ class AdaBound(Optimizer):
     -0.2
     """
 
-    elementwise = True
-
     class State(NamedTuple):
         m: Tensor
         v: Tensor

@@ -47,8 +47,6 @@ class AdaFom(Optimizer):
     5.0
     """
 
-    elementwise = True
-
     class State(NamedTuple):
         m: Tensor
         v: Tensor

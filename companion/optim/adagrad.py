@@ -48,8 +48,6 @@ class AdaGrad(Optimizer):
     3.5
     """
 
-    elementwise = True
-
     class State(NamedTuple):
         v: Tensor
 

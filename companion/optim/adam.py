@@ -46,8 +46,6 @@ class Adam(Optimizer):
     3.5
     """
 
-    elementwise = True
-
     class State(NamedTuple):
         m: Tensor
         v: Tensor

@@ -58,8 +58,6 @@ class ADOPT(Optimizer):
     3.5
     """
 
-    elementwise = True
-
     class State(NamedTuple):
         m: Tensor
         v: Tensor

@@ -23,9 +23,6 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from companion.optim import fused as kernels
 from companion.optim.options import RANGES, SCHEDULERS, check
 
-PIECE = 1 << 16  # elements: x, g, the state and a few temporaries fit a core's cache
-SMALL = 1 << 12  # below, calls cost more than memory
-
 
 def lerp(a, b, weight):
     """Return ``a + weight (b - a)``, for a weight that is a number or a tensor of any dtype."""
@@ -127,8 +124,6 @@ class Optimizer(torch.optim.Optimizer):
     entries it reaches become NaN and stay so. Use ``torch.amp.GradScaler`` to skip such steps.
     """
 
-    #: Whether the rule treats coordinates apart, so that a large tensor may be stepped in pieces.
-    elementwise = False
     #: Over what ``h.mean_square`` averages: ``None`` (unused), ``"group"`` or ``"partition"``.
     block = None
     State: type[NamedTuple]
@@ -363,10 +358,14 @@ class Optimizer(torch.optim.Optimizer):
         """Return x, g, s, t of a parameter, as the rule takes them."""
         state = self.state[p]
         # Autograd needs the x of before; the step is about to overwrite it.
-        x = p.clone() if torch.is_grad_enabled() else p
-        x, g = (self._shaped(precise(real(z)), state) for z in (x, p.grad))
-        self._set_blocks(state, h)
-        return x, g, self.State(*(state[name] for name in self.State._fields)), state["step"].item()
+        x, g = p.clone() if torch.is_grad_enabled() else p, p.grad
+        if x.dtype not in (torch.float32, torch.float64):
+            x, g = precise(real(x)), precise(real(g))
+        if self.block == "partition":
+            self._set_blocks(state, h)
+            x, g = self._shaped(x, state), self._shaped(g, state)
+        s = self.State(*[state[name] for name in self.State._fields])
+        return x, g, s, state["step"].item()
 
     def _average_group(self, params, h) -> None:
         """Let ``h.mean_square`` return the average of g² over the whole group."""
@@ -379,27 +378,10 @@ class Optimizer(torch.optim.Optimizer):
 
     def _eager(self, params, h) -> None:
         for p in params:
-            x, g, s, t = self._inputs(p, h)
-            if self._in_pieces(p, x, g, s):
-                # Pieces stay in the processor's cache between the operations of the rule.
-                pieces = zip(*(z.view(-1).split(PIECE) for z in (x, g, *s)), strict=True)
-                for x, g, *s in pieces:
-                    after, state = self.update(x, g, self.State(*s), t, h)
-                    for old, new in zip((x, *s), (after, *state), strict=True):
-                        old.copy_(new)
-            else:
-                x, s = self.update(x, g, s, t, h)
-                real(p).copy_(x.reshape(real(p).shape))
-                self.state[p].update(s._asdict())
-
-    def _in_pieces(self, p, x, g, s) -> bool:
-        return (
-            self.elementwise
-            and x.device.type == "cpu"
-            and x.numel() > SMALL
-            and x.data_ptr() == p.data_ptr()
-            and all(z is not None and z.is_contiguous() for z in (x, g, *s))
-        )
+            x, s = self.update(*self._inputs(p, h), h)
+            target = real(p)
+            target.copy_(x if x.shape == target.shape else x.reshape(target.shape))
+            self.state[p].update(s._asdict())
 
     def _store(self, p, x, s) -> None:
         """Keep what a kernel made; x is the parameter itself unless it had to be copied."""

@@ -53,8 +53,6 @@ class RMSprop(Optimizer):
     3.0
     """
 
-    elementwise = True
-
     class State(NamedTuple):
         v: Tensor
         g_mean: Tensor | None

@@ -49,8 +49,6 @@ class SGD(Optimizer):
     2.0
     """
 
-    elementwise = True
-
     class State(NamedTuple):
         m: Tensor | None
 
