@@ -15,6 +15,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from companion import optim
+from companion.optim import fused
 
 ALL = [getattr(optim, name) for name in optim.__all__]
 EXTRA = [  # (class, options) that switch on state the defaults do without
@@ -467,3 +468,51 @@ def test_a_state_dict_of_another_model_is_refused():
         optim.Adam(shapes).load_state_dict(optimizer.state_dict())
     with pytest.raises(ValueError, match=r"SGD: the state to load.*'v'"):
         optim.SGD(make_params(), momentum=0.9).load_state_dict(optimizer.state_dict())
+
+
+# -- what changes between steps --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_momentum_may_be_switched_on_later(fused):
+    for cls, theirs in ((optim.SGD, torch.optim.SGD), (optim.SignSGD, None), (optim.RMSprop, None)):
+        paths = []
+        for make in (cls, theirs or cls):
+            (p,) = params = [torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))]
+            optimizer = make(params, lr=0.1, **({"fused": fused} if make is cls else {}))
+            if theirs is None and len(paths) == 1:  # the same from the start, at momentum zero
+                optimizer = cls(params, lr=0.1, momentum=1e-300)
+            for step in range(6):
+                optimizer.param_groups[0]["momentum"] = 0.9 if step >= 2 else 0.0
+                p.grad = torch.tensor([1.0, -2.0], dtype=torch.float64) * (step + 1)
+                optimizer.step()
+            paths.append(p.detach())
+        equal(*paths, 1e-12)
+
+
+def test_a_fused_step_is_a_change_that_autograd_sees():
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = optim.Adam([p], fused=True)
+    loss = p.square().sum()
+    for _ in range(2):
+        p.grad = torch.ones(3)
+        optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_what_a_user_keeps_in_a_group_is_none_of_the_kernels_business():
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = optim.Adam([{"params": [p], "tags": ["a"], "name": "head"}], fused=True)
+    for step in range(3):
+        before = len(fused._kernels)
+        optimizer.param_groups[0]["name"] = f"head {step}"
+        p.grad = torch.ones(3)
+        optimizer.step()
+        assert len(fused._kernels) == before or step == 0
+    assert p[0] < 1
+
+
+def test_numbers_are_judged_in_double_precision():
+    optim.ADOPT(make_params(), betas=(0.9, 1 - 1e-12))
+    optim.SGD(make_params(), lr=1e39)

@@ -75,7 +75,7 @@ class AdaShift(Optimizer):
         super().__init__(params, defaults, weight_decay, **options)
 
     def check_options(self, o):
-        if not isinstance(o["n"], int) or o["n"] < 1:
+        if type(o["n"]) is not int or o["n"] < 1:
             raise ValueError(f"AdaShift: n must be a whole number of at least 1, got {o['n']!r}")
         if o["phi"] not in SPATIAL:
             raise ValueError(f"AdaShift: phi must be one of {SPATIAL}, got {o['phi']!r}")

@@ -21,7 +21,7 @@ from torch._compile import _disable_dynamo
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from companion.optim import fused as kernels
-from companion.optim.options import RANGES, SCHEDULERS, check
+from companion.optim.options import RANGES, SCHEDULERS, check, is_zero
 
 
 def lerp(a, b, weight):
@@ -157,7 +157,13 @@ class Optimizer(torch.optim.Optimizer):
     @classmethod
     def init(cls, x: Tensor, h) -> NamedTuple:
         """Return the state before the first step: zeros like the parameter, unless overridden."""
-        return cls.State(*(torch.zeros_like(x) for _ in cls.State._fields))
+        unused = cls.unused(h)
+        return cls.State(*(None if f in unused else torch.zeros_like(x) for f in cls.State._fields))
+
+    @staticmethod
+    def unused(h) -> tuple:
+        """Return the fields of the state that these hyper-parameters do without; they are None."""
+        return ()
 
     def check_options(self, o: dict) -> None:
         """Raise ``ValueError`` for options of a group that do not fit the rule, if it has any."""
@@ -169,7 +175,7 @@ class Optimizer(torch.optim.Optimizer):
         """Return the gradient that the rule sees: sign turned to ascend, L2 decay added."""
         if h.maximize:
             g = -g
-        return g if h.decoupled or _is_zero(h.weight_decay) else g + h.weight_decay * x
+        return g if h.decoupled or is_zero(h.weight_decay) else g + h.weight_decay * x
 
     @staticmethod
     def decay(x, t, h):
@@ -180,7 +186,7 @@ class Optimizer(torch.optim.Optimizer):
     def update(cls, x, g, s, t, h):
         """Apply weight decay and then the rule; the one step that all engines run."""
         g = cls.gradient(x, g, h)
-        if h.decoupled and not _is_zero(h.weight_decay):
+        if h.decoupled and not is_zero(h.weight_decay):
             x = cls.decay(x, t, h)
         return cls.rule(x, g, s, t, h)
 
@@ -340,6 +346,10 @@ class Optimizer(torch.optim.Optimizer):
                 self._set_blocks(state, h)
                 x = self._shaped(precise(real(p.detach())), state)
                 state.update(self.init(x, h)._asdict())
+            elif any(z is None for z in state.values()):  # momentum may have been switched on since
+                for name in set(self.State._fields) - set(self.unused(h)):
+                    if state[name] is None:
+                        state[name] = torch.zeros_like(precise(real(p.detach())))
             steps.append(state["step"])
         torch._foreach_add_(steps, 1)
 
@@ -389,7 +399,3 @@ class Optimizer(torch.optim.Optimizer):
         if x.data_ptr() != target.data_ptr():
             target.copy_(x.reshape(target.shape))
         self.state[p].update(s._asdict())
-
-
-def _is_zero(value) -> bool:
-    return isinstance(value, float) and value == 0

@@ -26,9 +26,10 @@ from types import SimpleNamespace
 
 import torch
 from torch import fx
+from torch.autograd.graph import increment_version
 from torch.utils import _pytree as pytree
 
-from companion.optim.options import RANGES
+from companion.optim.options import RANGES, is_zero
 
 # Operations of a rule as C++ expressions; a method and a function of one name mean the same.
 EXPRESSIONS = {
@@ -125,6 +126,7 @@ def step(optimizer, params, h) -> bool:
     plan = plans.get(params[0])
     if plan and plan.fits(optimizer, params, h):
         plan.run(h)
+        increment_version(params)
         return True
     try:
         launches = _launches(optimizer, params, h)
@@ -142,6 +144,7 @@ def step(optimizer, params, h) -> bool:
         moved = any(p.data_ptr() != tensors[0].data_ptr() for p, tensors in entries)
         if kernel.repeats and len(launches) == 1 and not moved:
             plans[params[0]] = Plan(optimizer, kernel, entries, h)
+    increment_version(params)  # autograd has to know that they changed
     return True
 
 
@@ -160,7 +163,7 @@ def _launches(optimizer, params, h) -> dict:
         kinds = [
             None if z is None else "element" if z.shape == x.shape else "block" for z in leaves
         ]
-        kernel = _kernel(type(optimizer), x.device.type, x.dtype, h, structure, tuple(kinds))
+        kernel = _kernel(optimizer, x.device.type, x.dtype, h, structure, tuple(kinds))
         tensors = [z.to(x.dtype).contiguous() for z in (x, g, *leaves) if z is not None]
         if kernel.trace.reductions:
             known = kernel.trace.known(h, t)
@@ -175,23 +178,19 @@ def _launches(optimizer, params, h) -> dict:
 _kernels: dict = {}
 
 
-def _fixed(h) -> tuple:
-    """Return what of h makes a kernel of its own: all but the numbers, and whether x decays."""
-    fixed = [(k, v) for k, v in vars(h).items() if k not in RANGES and k not in REDUCTIONS]
-    return (*fixed, _is_zero(h.weight_decay))
+def _fixed(optimizer, h) -> tuple:
+    """Return what of h makes a kernel of its own: the options that are not numbers."""
+    names = (name for name in optimizer.defaults if name not in RANGES and name != "betas")
+    return (*((name, getattr(h, name)) for name in names), is_zero(h.weight_decay))
 
 
-def _kernel(cls, device, dtype, h, structure, kinds):
+def _kernel(optimizer, device, dtype, h, structure, kinds):
     """Return the kernel of a rule in one configuration; most numbers are left open."""
-    key = (cls, device, dtype, _fixed(h), structure, kinds)
+    key = (type(optimizer), device, dtype, _fixed(optimizer, h), structure, kinds)
     if key not in _kernels:
-        trace = Trace(cls, h, structure, kinds)
+        trace = Trace(type(optimizer), h, structure, kinds)
         _kernels[key] = (CppKernel if device == "cpu" else TorchKernel)(trace, dtype)
     return _kernels[key]
-
-
-def _is_zero(value) -> bool:
-    return isinstance(value, float) and value == 0
 
 
 # -- from rule to graph ----------------------------------------------------------------------------
@@ -222,7 +221,7 @@ class Trace:
 
         symbolic = SimpleNamespace(**{w: partial(self._reduce, w, reduced) for w in REDUCTIONS})
         for name, value in vars(h).items():
-            if name in RANGES and not (name == "weight_decay" and _is_zero(value)):
+            if name in RANGES and not (name == "weight_decay" and is_zero(value)):
                 value = self._number(name)
             elif callable(value):  # a user's function of the step: left to Python
                 value = partial(self._call, value)
@@ -410,7 +409,7 @@ class Plan:
     """
 
     def __init__(self, optimizer, kernel, entries, h):
-        self.kernel, self.fixed = kernel, _fixed(h)
+        self.kernel, self.fixed = kernel, _fixed(optimizer, h)
         self.entries = []
         for p, _ in entries:
             state = optimizer.state[p]
@@ -422,7 +421,7 @@ class Plan:
 
     def fits(self, optimizer, params, h) -> bool:
         """Say whether the launch is still the right one; take up the gradients on the way."""
-        if len(params) != len(self.entries) or self.fixed != _fixed(h):
+        if len(params) != len(self.entries) or self.fixed != _fixed(optimizer, h):
             return False
         pointers, width = self.arrays[-1], len(self.kernel.slots)
         for i, (p, entry) in enumerate(zip(params, self.entries, strict=True)):
@@ -510,12 +509,14 @@ class TorchKernel:
     def __init__(self, trace: Trace, dtype):
         self.trace, self.dtype = trace, dtype
         graph, copies = fx.Graph(), {}
-        for node in (*trace.inputs, *(result for _, _, result in trace.reductions), *trace.scalars):
+        slots = [*trace.inputs, *(result for _, _, result in trace.reductions)]
+        for node in (*slots, *trace.scalars):
             copies[node] = graph.placeholder(node.name)
         for node in trace.needed:
             if node not in copies and trace.kinds[node] != "scalar":
                 copies[node] = graph.node_copy(node, copies.__getitem__)
         graph.output(tuple(copies[node] for node in trace.outputs))
+        self.blocks = [i for i, node in enumerate(slots) if trace.kinds[node] == "block"]
         self.function = torch.compile(fx.GraphModule({}, graph), dynamic=True)
 
     def __call__(self, batch, known):
@@ -528,6 +529,11 @@ class TorchKernel:
         ]
         results = []
         for tensors in batch:
-            x, *state = self.function(*tensors, *numbers)
-            results.append([tensors[0].copy_(x), *state])
+            # One shape of two dimensions for all: torch.compile builds anew for each rank.
+            rows = tensors[self.blocks[0]].numel() if self.blocks else 1
+            flat = [z.detach().reshape(rows, -1) for z in tensors]
+            x, *state = self.function(*flat, *numbers)
+            before = tensors[2 : len(self.trace.inputs)]
+            state = [z.view(old.shape) for z, old in zip(state, before, strict=True)]
+            results.append([tensors[0].copy_(x.view(tensors[0].shape)), *state])
         return results

@@ -41,7 +41,12 @@ def check(name: str, value, owner: str) -> None:
         low, high = RANGES[name]
         if isinstance(value, bool) or not isinstance(value, (int, float, Tensor)):
             raise TypeError(f"{owner}: {name} must be a number, got {value!r}")
-        numbers = torch.as_tensor(value).detach()
+        numbers = torch.as_tensor(value, dtype=torch.float64).detach()
         # NaN fails both comparisons, so it is refused here too.
         if not bool(((numbers >= low) & (numbers < high)).all()):
             raise ValueError(f"{owner}: {name} must be in [{low}, {high}), got {value!r}")
+
+
+def is_zero(value) -> bool:
+    """Say whether a number is zero for good: a tensor may hold any, so it never is."""
+    return isinstance(value, float) and value == 0

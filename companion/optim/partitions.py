@@ -37,7 +37,7 @@ class heads:
     n: int
 
     def __call__(self, p, name=None):
-        if not p.dim() or p.shape[0] % self.n:
+        if self.n < 1 or not p.dim() or p.shape[0] % self.n:
             raise ValueError(
                 f"heads: n={self.n} must divide the first axis of shape {tuple(p.shape)}"
             )
@@ -86,7 +86,7 @@ class AdamMini:
     def _stacked(self, p):
         """Label q and k by head and v by row."""
         third, rest = divmod(p.shape[0], 3)
-        if rest or third % self.n_heads:
+        if rest or self.n_heads < 1 or third % self.n_heads:
             raise ValueError(
                 f"AdamMini: first axis of shape {tuple(p.shape)} is not 3 × {self.n_heads} heads"
             )
@@ -103,7 +103,7 @@ def resolve(partition):
     """Return the function that a partition names, or the function itself."""
     if callable(partition):
         return partition
-    if partition not in NAMED:
+    if not isinstance(partition, str) or partition not in NAMED:
         raise ValueError(
             f"partition must be one of {list(NAMED)} or a function (p, name) -> blocks, "
             f"got {partition!r}"

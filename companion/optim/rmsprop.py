@@ -2,10 +2,10 @@ r"""RMSprop: AdaGrad's sum becomes an exponential moving average."""
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from companion.optim.base import Optimizer, descend, lerp
+from companion.optim.options import is_zero
 
 
 class RMSprop(Optimizer):
@@ -78,14 +78,9 @@ class RMSprop(Optimizer):
         }
         super().__init__(params, defaults, weight_decay, **options)
 
-    @classmethod
-    def init(cls, x, h):
-        no_momentum = isinstance(h.momentum, float) and h.momentum == 0
-        return cls.State(
-            torch.zeros_like(x),
-            torch.zeros_like(x) if h.centered else None,
-            None if no_momentum else torch.zeros_like(x),
-        )
+    @staticmethod
+    def unused(h):
+        return ("b",) * is_zero(h.momentum) + ("g_mean",) * (not h.centered)
 
     @staticmethod
     def rule(x, g, s, t, h):

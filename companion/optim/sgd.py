@@ -2,10 +2,10 @@ r"""Stochastic gradient descent, with momentum in the form of ``torch.optim.SGD`
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from companion.optim.base import Optimizer, descend, where
+from companion.optim.options import is_zero
 
 
 class SGD(Optimizer):
@@ -72,10 +72,9 @@ class SGD(Optimizer):
                 f"momentum={o['momentum']}, dampening={o['dampening']}"
             )
 
-    @classmethod
-    def init(cls, x, h):
-        no_momentum = isinstance(h.momentum, float) and h.momentum == 0
-        return cls.State(None if no_momentum else torch.zeros_like(x))
+    @staticmethod
+    def unused(h):
+        return ("m",) if is_zero(h.momentum) else ()
 
     @staticmethod
     def rule(x, g, s, t, h):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from companion.optim.base import Optimizer, descend, lerp
+from companion.optim.options import is_zero
 
 
 class SignSGD(Optimizer):
@@ -54,10 +55,9 @@ class SignSGD(Optimizer):
         if not bool((torch.as_tensor(o["momentum"]) < 1).all()):
             raise ValueError(f"SignSGD: momentum must be in [0, 1), got {o['momentum']!r}")
 
-    @classmethod
-    def init(cls, x, h):
-        no_momentum = isinstance(h.momentum, float) and h.momentum == 0
-        return cls.State(None if no_momentum else torch.zeros_like(x))
+    @staticmethod
+    def unused(h):
+        return ("m",) if is_zero(h.momentum) else ()
 
     @staticmethod
     def rule(x, g, s, t, h):
