@@ -13,7 +13,6 @@ import json
 import math
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -132,12 +131,18 @@ def _measure_memory(size, name):
     for p in small:
         p.grad = torch.zeros_like(p)
     contenders()[name](small).step()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
+    before = _status("VmRSS")
     optimizer = contenders()[name](parameters(size))
     for _ in range(3):
         optimizer.step()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps((after - before) / 1024))
+    print(json.dumps((_status("VmHWM") - before) / 1024))
+
+
+def _status(key):
+    """Return a number of kB that Linux keeps of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key))
 
 
 def main():
@@ -157,9 +162,10 @@ def main():
     for size in arguments.sizes:
         millions = sum(map(math.prod, SIZES[size])) / 1e6
         part = timings(size, arguments.rounds or max(5, min(200, int(400 / millions))))
-        anchor = peak_memory(size, ANCHOR)
-        for row in part:
-            row["peak memory / torch fused"] = peak_memory(size, row["contender"]) / anchor
+        if sys.platform == "linux":
+            anchor = peak_memory(size, ANCHOR)
+            for row in part:
+                row["peak memory / torch fused"] = peak_memory(size, row["contender"]) / anchor
         rows += part
     frame = pd.DataFrame(rows)
     print(frame.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
