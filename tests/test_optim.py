@@ -513,6 +513,31 @@ def test_what_a_user_keeps_in_a_group_is_none_of_the_kernels_business():
     assert p[0] < 1
 
 
+class Tempered(optim.SGD):
+    """A user's own rule: SGD whose gradient is squashed."""
+
+    squash = staticmethod(lambda g: g / (1 + g.abs()))
+
+    @staticmethod
+    def rule(x, g, s, t, h):
+        return x - h.lr * Tempered.squash(g), s
+
+
+def test_a_users_rule_is_compiled_as_it_is():
+    params, twin = make_params(), make_params()
+    expected = run(Tempered(params, lr=0.1), params)
+    equal(run(Tempered(twin, lr=0.1, fused=True), twin), expected, 1e-14)
+
+
+def test_a_rule_without_a_kernel_steps_eagerly_and_says_why(monkeypatch):
+    monkeypatch.setattr(Tempered, "squash", staticmethod(torch.erf))
+    fused._kernels.clear()
+    params, twin = make_params(), make_params()
+    expected = run(Tempered(params, lr=0.1), params, 1)
+    with pytest.warns(RuntimeWarning, match=r"Tempered\(fused=True\) steps eagerly.*erf"):
+        equal(run(Tempered(twin, lr=0.1, fused=True), twin, 1), expected)
+
+
 def test_numbers_are_judged_in_double_precision():
     optim.ADOPT(make_params(), betas=(0.9, 1 - 1e-12))
     optim.SGD(make_params(), lr=1e39)

@@ -323,10 +323,6 @@ class Optimizer(torch.optim.Optimizer):
                     self._eager(params, h)
         return loss
 
-    def blocks(self, p: Tensor, name: str | None):
-        """Return the partition of a parameter: a number of equal contiguous blocks, or labels."""
-        return 1
-
     def _prepare(self, params, group, h) -> None:
         """Check the gradients, make state for parameters that are new, count the step."""
         steps = []
