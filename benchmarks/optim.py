@@ -90,7 +90,7 @@ def timings(size, rounds):
     """Return one row per contender: median milliseconds and ratios."""
     params = parameters(size)
     seconds = {}
-    progress = tqdm(contenders().items(), desc=size, file=sys.stdout)
+    progress = tqdm(contenders().items(), desc=size, file=sys.stdout, disable=None)
     for name, make in progress:
         # The anchors are timed again beside every contender, so that each ratio is of one moment.
         group = {n: contenders()[n](params) for n in (ANCHOR, LOOP)} | {name: make(params)}
