@@ -6,17 +6,32 @@ dimensions of x, (seeds, d): they differ between seeds and are the same in every
 oracle that walks through data has a method ``reset()``, which `companion.simulate` calls first.
 """
 
+from companion.problems.adopt_toy import AdoptToy
 from companion.problems.finite_sum import FiniteSum, LeastSquares, SparseLogistic
 from companion.problems.landscapes import gradient, rastrigin, ravine, rosenbrock
+from companion.problems.nonsmooth import DeadReLU, HingeOutlier
 from companion.problems.quadratic import Quadratic
+from companion.problems.rare import Linear, RareGradient
+from companion.problems.reddi import Reddi1010, ReddiMod3, ReddiStochastic
 from companion.problems.rprop import HintonRprop
+from companion.problems.zhang import Function2, TenParabolas
 
 __all__ = [
+    "AdoptToy",
+    "DeadReLU",
     "FiniteSum",
+    "Function2",
+    "HingeOutlier",
     "HintonRprop",
     "LeastSquares",
+    "Linear",
     "Quadratic",
+    "RareGradient",
+    "Reddi1010",
+    "ReddiMod3",
+    "ReddiStochastic",
     "SparseLogistic",
+    "TenParabolas",
     "gradient",
     "rastrigin",
     "ravine",
