@@ -114,8 +114,8 @@ def iterates(optimizer, grad, x0, steps, *, seed=0, project=None, progress=False
     if schedule:
         hyper["lr"] = schedule(1)
     h = hyper_parameters(optimizer, x0.shape[-1], **hyper)
-    x = x0.detach().expand(_shape(x0, vars(h))).clone()
-    oracle = _oracle(grad, torch.Generator(x.device).manual_seed(seed))
+    x = x0.detach().expand(broadcast_shape(x0, vars(h))).clone()
+    oracle = bind(grad, torch.Generator(x.device).manual_seed(seed))
     with torch.no_grad():
         s = optimizer.init(x, h)
     yield 0, x
@@ -212,7 +212,7 @@ def tidy(values: Tensor, column: str = "loss", **dimensions) -> pd.DataFrame:
     return frame
 
 
-def _shape(x0, options) -> torch.Size:
+def broadcast_shape(x0, options) -> torch.Size:
     """Return the shape of x that all hyper-parameters broadcast to."""
     shape = x0.shape
     for name, value in options.items():
@@ -233,7 +233,7 @@ def _shape(x0, options) -> torch.Size:
     return shape
 
 
-def _oracle(grad, generator):
+def bind(grad, generator):
     """Return grad as a function of x alone, after its reset."""
     if hasattr(grad, "reset"):
         grad.reset()
