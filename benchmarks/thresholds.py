@@ -1,0 +1,63 @@
+"""Find β2*, above which Adam follows the mean gradient of function (2); print and save a table.
+
+The gradients are n once and -1 otherwise. Reshuffled and independent orders are simulated with
+Adam's own rule, `companion.theory.threshold`; the cyclic order is exact. An empty cell: Adam goes
+the right way for every β2. Minutes on one core; the seed makes it repeatable.
+"""
+
+import argparse
+import math
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from companion.theory import cyclic_threshold, threshold
+
+BETA1 = torch.tensor([0.0, 0.9], dtype=torch.float64)
+STEPS = {5: 20_000, 10: 20_000, 20: 40_000, 50: 100_000}
+
+
+def rows(n, steps, seeds, seed):
+    """Yield one row a β1 and order."""
+    gradients = [float(n)] + [-1.0] * (n - 1)
+    for order in ("reshuffled", "iid"):
+        found = threshold(BETA1, gradients, order, steps, seeds, seed=seed)
+        for b, beta2, error in zip(BETA1, *found, strict=True):
+            yield n, order, b.item(), beta2.item(), error.item(), steps, seeds, seed
+    for b, beta2 in zip(BETA1, cyclic_threshold(BETA1, n), strict=True):
+        error = math.nan if beta2.isnan() else 0.0
+        yield n, "cyclic", b.item(), beta2.item(), error, 0, 0, 0
+
+
+def main():
+    """Measure, print, save."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", nargs="+", type=int, choices=STEPS, default=list(STEPS))
+    parser.add_argument("--seeds", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--csv", type=Path, default=Path(__file__).parent / "results/thresholds.csv"
+    )
+    arguments = parser.parse_args()
+    names = ["n", "order", "beta1", "beta2", "standard_error", "steps", "seeds", "seed"]
+    parts = []
+    for n in arguments.n:
+        part = pd.DataFrame(rows(n, STEPS[n], arguments.seeds, arguments.seed), columns=names)
+        print(part.to_string(index=False, float_format="%.5f"), flush=True)
+        parts.append(part)
+    frame = pd.concat(parts)
+    frame["torch"] = torch.__version__
+    frame["python"] = platform.python_version()
+    frame["machine"] = platform.machine()
+    frame["device"] = "cpu"
+    frame["date"] = datetime.now(UTC).date().isoformat()
+    arguments.csv.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(arguments.csv, index=False, float_format="%.6f")
+    print(f"saved to {arguments.csv}")
+
+
+if __name__ == "__main__":
+    main()

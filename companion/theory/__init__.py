@@ -1,0 +1,51 @@
+"""Statements about Adam and ADOPT as functions: exact drifts, biases, lemmas, rates.
+
+Every function states its formula and where it comes from: a paper, or "derived here".
+"""
+
+from companion.theory.color_balls import (
+    draws,
+    lemma_a1,
+    lemma_a2,
+    momentum_error,
+    momentum_sum,
+    momentum_sum_variance,
+    wandering,
+    weighted_momentum_error,
+)
+from companion.theory.cyclic import cyclic_drift, cyclic_threshold, drift_bound
+from companion.theory.drift import Drift, Threshold, drift, threshold
+from companion.theory.rates import (
+    adopt_rate,
+    adopt_smooth_rate,
+    sgd_decaying_rate,
+    sgd_rate,
+    sgd_smooth_rate,
+)
+from companion.theory.skewness import KAPPA, skewness_bias, skewness_threshold
+
+__all__ = [
+    "Drift",
+    "KAPPA",
+    "Threshold",
+    "adopt_rate",
+    "adopt_smooth_rate",
+    "cyclic_drift",
+    "cyclic_threshold",
+    "draws",
+    "drift",
+    "drift_bound",
+    "lemma_a1",
+    "lemma_a2",
+    "momentum_error",
+    "momentum_sum",
+    "momentum_sum_variance",
+    "sgd_decaying_rate",
+    "sgd_rate",
+    "sgd_smooth_rate",
+    "skewness_bias",
+    "skewness_threshold",
+    "threshold",
+    "wandering",
+    "weighted_momentum_error",
+]
