@@ -17,10 +17,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 from companion.optim import fused
+from companion.optim.base import where
 from companion.optim.options import RANGES, check
 from companion.progress import bar
 from companion.simulate import bind, broadcast_shape, hyper_parameters, tidy
@@ -371,6 +372,8 @@ class _Plan:
         def part(value):
             if not isinstance(value, Tensor):
                 return value
+            if exact and len(self.chunks) == 1:  # unexpanded: far fewer powers to compute
+                return value[(None,) * (len(self.shape) - value.dim())].to(**like)
             value = self.flat(value).to(**like)
             return value if len(value) == 1 else value[cells]
 
@@ -467,7 +470,9 @@ class _Plan:
         update = self.optimizer.update
         if self.kernel:
             try:
-                h, update = self.hyper(cells, True), _Kernel(self.optimizer, x, s, h)
+                h = self.hyper(cells, True)
+                shape = self.shape[:-2] if len(self.chunks) == 1 else x.shape[:1]
+                update = _Kernel(self.optimizer, x, s, h, shape)
             except fused.Untranslatable:
                 h = self.hyper(cells, False)
         begun, end, name = t, min(self.steps, t + budget), self.optimizer.__name__
@@ -476,8 +481,8 @@ class _Plan:
             while t < end and not interrupted:
                 if h.schedule:
                     h.lr = h.schedule(t + 1)
-                    if t == begun or not isinstance(h.lr, Tensor):
-                        check("lr", h.lr, name)
+                    if t == begun or not (isinstance(h.lr, Tensor) or 0 <= h.lr < math.inf):
+                        check("lr", h.lr, name)  # a tensor at the first step only: it takes long
                 g = oracle(x)
                 if g.shape != x.shape:
                     raise ValueError(
@@ -570,7 +575,7 @@ class _Kernel:
     enters the loop as one more input; see `companion.optim.fused`.
     """
 
-    def __init__(self, optimizer, x, s, h):
+    def __init__(self, optimizer, x, s, h, shape):
         leaves, structure = pytree.tree_flatten(s)
         if x.numel() == 0 or any(z is not None and z.shape != x.shape for z in leaves):
             raise fused.Untranslatable("its state is not of the shape of x")
@@ -581,8 +586,9 @@ class _Kernel:
         self.trace = fused.Trace(optimizer, h, structure, kinds)
         if self.trace.reductions:
             raise fused.Untranslatable("it looks beyond one element")
-        self.rows = {}
-        values = self._values(h, 2.0)
+        values = self._numbers(h, 2.0)
+        for node in self.trace.scalars:
+            fused.evaluate(node, values)
         wide = [n for n in self.trace.scalars if isinstance(values[n], Tensor)]
         self.trace.scalars = [n for n in self.trace.scalars if n not in wide]
         self.trace.reductions = [("", None, node) for node in wide]
@@ -593,7 +599,7 @@ class _Kernel:
 
         cells, seeds, d = x.shape
         # Each wide node gets one row of cells for each seed, or one row for all.
-        self.rows = {node: x.new_empty(values[node].shape[1], cells) for node in wide}
+        rows = {node: x.new_empty(values[node].shape[-2], *shape) for node in wide}
         pieces = seeds * d if wide else 1  # stretches of x over which the rows repeat
         self.sizes = torch.full((pieces,), x.numel() // pieces)
         self.ones = torch.ones_like(self.sizes)
@@ -602,16 +608,34 @@ class _Kernel:
         self.x = x
         for i, z in enumerate([x, x, *(z for z in leaves if z is not None)]):
             self.pointers[:, i] = z.data_ptr() + self.offsets
-        for i, z in enumerate(self.rows.values(), start=len(self.trace.inputs)):
+        for i, z in enumerate(rows.values(), start=len(self.trace.inputs)):
             seed = torch.arange(pieces) // d if len(z) > 1 else 0
             self.pointers[:, i] = z.data_ptr() + seed * cells * x.element_size()
+        # What is the same at every step is computed once; the rest follows the program.
+        moving = {"t", *(["lr", "base_lr"] if h.schedule else [])}
+        moving = {node for name, node in self.trace.numbers.items() if name in moving}
+        self.known, self.moving, self.program = {}, {}, []
+        for node in self.trace._ancestors([*self.trace.scalars, *rows]):
+            if moving.isdisjoint(self.trace._ancestors([node])):
+                self.known[node] = values[node]
+                if node in rows:
+                    self._fill(rows[node], values[node])
+                continue
+            if node in rows:
+                self.moving[node] = rows[node]
+            if node.op != "placeholder":
+                self.program.append((node, *_call(node)))
+        self.buffers = rows, self.sizes  # the kernel knows their addresses only
         self.threads = min(torch.get_num_threads(), 1 + x.numel() // 16384)
 
-    def _values(self, h, t) -> dict:
-        """Return what depends on numbers alone, by node."""
+    def _numbers(self, h, t) -> dict:
+        """Return t and the hyper-parameters by node."""
         numbers = self.trace.numbers.items()
-        known = {node: t if name == "t" else getattr(h, name) for name, node in numbers}
-        return {node: fused.evaluate(node, known) for node in (*self.trace.scalars, *self.rows)}
+        return {node: t if name == "t" else getattr(h, name) for name, node in numbers}
+
+    @staticmethod
+    def _fill(row, value):
+        row.copy_(value[..., 0].movedim(-1, 0))
 
     def __call__(self, x, g, s, t, h):
         """Step; the arguments are those of the rule."""
@@ -619,9 +643,11 @@ class _Kernel:
             x = self.x.copy_(x)
         g = g.permute(1, 2, 0).to(x.dtype).contiguous()
         torch.add(self.offsets, g.data_ptr(), out=self.pointers[:, 1])
-        values = self._values(h, t)
-        for node, row in self.rows.items():
-            row.copy_(values[node][..., 0].T)
+        values = self._numbers(h, t) | self.known
+        for node, function, args in self.program:
+            values[node] = function(*[values[a] if isinstance(a, fx.Node) else a for a in args])
+        for node, row in self.moving.items():
+            self._fill(row, values[node])
         numbers = [float(values[node]) for node in self.trace.scalars]
         self.kernel.library.step(
             ctypes.c_int64(len(self.sizes)),
@@ -630,6 +656,15 @@ class _Kernel:
             ctypes.c_int64(self.threads),
         )
         return x, s
+
+
+def _call(node):
+    """Return the function of a node and its arguments."""
+    if node.kwargs or any(isinstance(a, (tuple, list)) for a in node.args):
+        raise fused.Untranslatable(f"{node} has arguments by name")
+    if node.op == "call_method":
+        return lambda z, *args, name=node.target: getattr(z, name)(*args), node.args
+    return (where if node.target is torch.where else node.target), node.args
 
 
 def _times(times, steps: int) -> list:
