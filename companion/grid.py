@@ -418,7 +418,7 @@ class _Plan:
             "quantiles": torch.full((len(self.times), self.cells, 5), math.nan, **like),
             "drift": torch.full((self.cells,), math.nan, **like),
             "growth": torch.full((self.cells,), math.nan, **like),
-            "since": torch.zeros(self.cells, self.seeds, **whole),
+            "before": torch.zeros(self.cells, self.seeds, **whole),
         }
 
     def signature(self) -> dict:
@@ -457,7 +457,7 @@ class _Plan:
         oracle = bind(self.grad, generator.manual_seed(self.seed))
         x = self.start(cells)
         s = self.optimizer.init(x, h)
-        t, early, away, since = 0, None, None, work["since"][cells]
+        t, early, away, before = 0, None, None, work["before"][cells]
         sign = torch.where(x[..., 0] <= self.level, 1.0, -1.0).to(x) if self._passes else None
         if part is None:
             early, away = self._record(work, cells, 0, x, early, away)
@@ -475,6 +475,7 @@ class _Plan:
                 update = _Kernel(self.optimizer, x, s, h, shape)
             except fused.Untranslatable:
                 h = self.hyper(cells, False)
+        waiting = before == t  # for x to reach the level
         begun, end, name = t, min(self.steps, t + budget), self.optimizer.__name__
         marks = {*self.times, self.steps // 4, self.steps}
         try:
@@ -493,12 +494,13 @@ class _Plan:
                     x = self._projected(x)
                 t += 1
                 if sign is not None:
-                    since += sign * x[..., 0] >= sign * self.level
+                    waiting &= (sign * x[..., 0] >= sign * self.level).logical_not_()
+                    before += waiting
                 if t in marks:
                     early, away = self._record(work, cells, t, x, early, away)
                 shown.update()
         finally:
-            work["x"][cells], work["since"][cells], work["done"][cells] = x, since, t
+            work["x"][cells], work["before"][cells], work["done"][cells] = x, before, t
             work["part"] = {
                 "t": t,
                 "x": x,
@@ -552,8 +554,8 @@ class _Plan:
 
     def result(self, work: dict, interrupted: bool, torn: bool) -> Result:
         cells = self.shape[:-2]
-        done, since = work["done"], work["since"]
-        first = torch.where(since > 0, done[:, None] - since + 1, -1)
+        done, before = work["done"], work["before"]
+        first = torch.where(before < done[:, None], before + 1, -1)
         growth = (done == self.steps) & ~(work["growth"] <= 0)  # NaN: it left the numbers
         return Result(
             times=self.times,
