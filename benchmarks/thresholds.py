@@ -17,7 +17,7 @@ import torch
 from companion.theory import cyclic_threshold, threshold
 
 BETA1 = torch.tensor([0.0, 0.9], dtype=torch.float64)
-STEPS = {5: 20_000, 10: 20_000, 20: 40_000, 50: 100_000}
+STEPS = {5: 20_000, 10: 20_000, 20: 20_000, 50: 60_000}
 
 
 def rows(n, steps, seeds, seed):
