@@ -24,12 +24,12 @@ def function_2(n):
 
 @pytest.mark.parametrize(("n", "rare", "common"), [(3, 4.0, -1.0), (10, 10.0, -1.0), (7, 9.0, 0.5)])
 def test_cyclic_drift_is_what_adam_walks_in_a_cycle(n, rare, common):
-    # After 1500 steps of burn-in the start has decayed by .99^1500 = 3e-7.
+    # After 1000 steps of burn-in the start has decayed by .99^1000 = 4e-5; it was corrected, too.
     walked = theory.drift(
-        BETA1, BETA2, [rare] + [common] * (n - 1), "cyclic", steps=1500 + 10 * n, burn=1500
+        BETA1, BETA2, [rare] + [common] * (n - 1), "cyclic", steps=1000 + 2 * n, burn=1000
     )
     exact = theory.cyclic_drift(BETA1, BETA2, n, rare, common)
-    torch.testing.assert_close(n * walked.mean, exact, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(n * walked.mean, exact, rtol=1e-4, atol=1e-4)
     assert not walked.standard_error.any()
 
 
@@ -85,7 +85,7 @@ def test_the_bound_holds_in_every_order():
         bound = theory.drift_bound(BETA1, BETA2, n)
         assert (theory.cyclic_drift(BETA1, BETA2, n) <= bound).all()
         for order in ("iid", "reshuffled"):
-            found = theory.drift(BETA1, BETA2, function_2(n), order, 1500, 16)
+            found = theory.drift(BETA1, BETA2, function_2(n), order, 600, 32)
             # Five standard errors: a false alarm in any cell has probability below 1e-3.
             assert (n * (found.mean - 5 * found.standard_error) <= bound).all()
     assert (theory.drift_bound(torch.tensor([0.0, 0.5], **F64), 0.5, 50) < 0).all()  # not void
@@ -105,7 +105,7 @@ SIMULATED = [
 @pytest.mark.parametrize(("n", "order", "expected"), SIMULATED)
 def test_simulated_thresholds_of_function_2(n, order, expected):
     found = theory.threshold(
-        0.0, function_2(n), order, 3000, 64, bracket=(0.5, 0.995), points=9, rounds=2
+        0.0, function_2(n), order, 1600, 128, bracket=(0.7, 0.99), points=7, rounds=2
     )
     assert found.standard_error.item() < 0.002
     # Three standard errors beside the resolution of the table.
@@ -135,21 +135,20 @@ def test_control_variate_leaves_the_mean_and_lowers_the_error():
 @pytest.mark.parametrize("order", ["iid", "reshuffled", "cyclic"])
 @pytest.mark.parametrize("optimizer", [Adam, ADOPT])
 def test_skewness_gives_the_drift_for_large_beta2(optimizer, order):
-    n, beta2 = 5, 0.998
+    n, beta2 = 5, 0.995
     g = torch.tensor(function_2(n), **F64)
     second, third = g.square().mean(), g.pow(3).mean()
     options = {"clip_lambda": None} if optimizer is ADOPT else {}
-    found = theory.drift(0.0, beta2, g, order, 8000, 64, burn=4000, optimizer=optimizer, **options)
+    found = theory.drift(0.0, beta2, g, order, 3000, 128, burn=1500, optimizer=optimizer, **options)
     kappa = theory.KAPPA[optimizer.__name__, order]
     bias = theory.skewness_bias(beta2, second, third, kappa)
-    centred = g.mean() - third.sign() * 0  # E[g] is part of the mean step
-    predicted = (centred - bias) / second.sqrt()
+    predicted = (g.mean() - bias) / second.sqrt()
     unit = theory.skewness_bias(beta2, second, third, 1.0) / second.sqrt()
     assert abs(found.mean - predicted) < 0.15 * unit + 4 * found.standard_error
 
 
 def test_skewness_threshold_is_the_limit_of_the_exact_one():
-    for n, tolerance in ((20, 0.1), (50, 0.03), (200, 0.01)):
+    for n, tolerance in ((20, 0.1), (50, 0.03), (100, 0.015)):
         g = torch.tensor(function_2(n), **F64)
         moments = g.mean(), g.square().mean(), g.pow(3).mean()
         expansion = theory.skewness_threshold(*moments, theory.KAPPA["Adam", "cyclic"])
@@ -209,9 +208,9 @@ def test_lemma_a2_equals_its_enumeration(k, beta, r):
 
 def test_lemma_a2_decays_like_one_over_root_k():
     c = [1.0, -1.0]  # no first term
-    scaled = [theory.lemma_a2(c, 0.5, k) * math.sqrt(k) for k in (8, 12, 16)]
+    scaled = [theory.lemma_a2(c, 0.5, k) * math.sqrt(k) for k in (7, 10, 13)]
     # δ (1 - β²)/β Σ_j β^{2j} / √k, Σ = β²/(1 - β²): -β
-    assert scaled[-1] == pytest.approx(-0.5, rel=0.05)
+    assert scaled[-1] == pytest.approx(-0.5, rel=0.06)
     assert abs(scaled[2] + 0.5) < abs(scaled[0] + 0.5)
 
 
