@@ -5,7 +5,6 @@ way, so that memory does not depend on the number of steps. Shapes are the same:
 d)``, random numbers differ between seeds and are the same in every cell.
 """
 
-import ctypes
 import math
 import os
 import signal
@@ -17,11 +16,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from companion.cells import CellKernel
 from companion.optim import fused
-from companion.optim.base import where
 from companion.optim.options import RANGES, check
 from companion.progress import bar
 from companion.simulate import bind, broadcast_shape, hyper_parameters, tidy
@@ -138,8 +137,8 @@ def run(
     project : (float, float) or callable, optional
         An interval that x is clamped to after each step, or a function of x.
     dtype : torch.dtype
-        ``torch.float64``, or ``torch.float32`` for speed: the hyper-parameters then keep seven
-        digits only.
+        ``torch.float64``, or ``torch.float32`` for speed. 1 - β keeps its digits only if the
+        kernel below steps; else β2 = 0.9999 is off by 3e-4 of 1 - β2.
     device : torch.device, optional
         By default that of x0.
     memory : int
@@ -173,8 +172,9 @@ def run(
     -----
     Cost: T gradients of the whole grid. Memory: x, the optimizer's state and about 16 temporaries
     for one chunk; for the whole grid the last x, 40 bytes for each time and cell, and 8 bytes an
-    element with ``level``. The function ``growth`` compares with T/4 rather than with the start:
-    the transient is over by then.
+    element with ``level``. ``growth`` compares with T/4 rather than with the start:
+    the transient is over by then. Small grids, and any grid on a busy machine, are faster under
+    ``torch.set_num_threads(1)``: threads wait for each other at every operation.
 
     Examples
     --------
@@ -465,14 +465,14 @@ class _Plan:
             t, early, away = part["t"], part["early"], part["away"]
             x.copy_(part["x"])
             s = pytree.tree_unflatten(part["s"], pytree.tree_structure(s))
-            generator.set_state(part["generator"])
+            generator.set_state(part["generator"].cpu())
             _restore(self.grad, part["oracle"])
         update = self.optimizer.update
         if self.kernel:
             try:
                 h = self.hyper(cells, True)
                 shape = self.shape[:-2] if len(self.chunks) == 1 else x.shape[:1]
-                update = _Kernel(self.optimizer, x, s, h, shape)
+                update = CellKernel(self.optimizer, x, s, h, shape)
             except fused.Untranslatable:
                 h = self.hyper(cells, False)
         waiting = before == t  # for x to reach the level
@@ -568,105 +568,6 @@ class _Plan:
             interrupted=interrupted,
             state=None if torn else work,
         )
-
-
-class _Kernel:
-    """A rule's ``update`` as one loop over all elements, x and the state in place.
-
-    What depends on hyper-parameters alone is computed for each cell by tensor operations, and
-    enters the loop as one more input; see `companion.optim.fused`.
-    """
-
-    def __init__(self, optimizer, x, s, h, shape):
-        leaves, structure = pytree.tree_flatten(s)
-        if x.numel() == 0 or any(z is not None and z.shape != x.shape for z in leaves):
-            raise fused.Untranslatable("its state is not of the shape of x")
-        others = (z for name, z in vars(h).items() if name not in RANGES and name != "schedule")
-        if any(isinstance(z, Tensor) for z in others):
-            raise fused.Untranslatable("an option that is not a plain number differs between cells")
-        kinds = tuple(None if z is None else "element" for z in leaves)
-        self.trace = fused.Trace(optimizer, h, structure, kinds)
-        if self.trace.reductions:
-            raise fused.Untranslatable("it looks beyond one element")
-        values = self._numbers(h, 2.0)
-        for node in self.trace.scalars:
-            fused.evaluate(node, values)
-        wide = [n for n in self.trace.scalars if isinstance(values[n], Tensor)]
-        self.trace.scalars = [n for n in self.trace.scalars if n not in wide]
-        self.trace.reductions = [("", None, node) for node in wide]
-        self.trace.kinds |= dict.fromkeys(wide, "element")
-        self.kernel = fused.CppKernel(self.trace, x.dtype)
-        if len(self.kernel.targets) != len(self.trace.inputs) - 1:
-            raise fused.Untranslatable("its state moves from tensor to tensor")
-
-        cells, seeds, d = x.shape
-        # Each wide node gets one row of cells for each seed, or one row for all.
-        rows = {node: x.new_empty(values[node].shape[-2], *shape) for node in wide}
-        pieces = seeds * d if wide else 1  # stretches of x over which the rows repeat
-        self.sizes = torch.full((pieces,), x.numel() // pieces)
-        self.ones = torch.ones_like(self.sizes)
-        self.offsets = torch.arange(pieces) * self.sizes * x.element_size()
-        self.pointers = torch.empty(pieces, len(self.kernel.slots), dtype=torch.int64)
-        self.x = x
-        for i, z in enumerate([x, x, *(z for z in leaves if z is not None)]):
-            self.pointers[:, i] = z.data_ptr() + self.offsets
-        for i, z in enumerate(rows.values(), start=len(self.trace.inputs)):
-            seed = torch.arange(pieces) // d if len(z) > 1 else 0
-            self.pointers[:, i] = z.data_ptr() + seed * cells * x.element_size()
-        # What is the same at every step is computed once; the rest follows the program.
-        moving = {"t", *(["lr", "base_lr"] if h.schedule else [])}
-        moving = {node for name, node in self.trace.numbers.items() if name in moving}
-        self.known, self.moving, self.program = {}, {}, []
-        for node in self.trace._ancestors([*self.trace.scalars, *rows]):
-            if moving.isdisjoint(self.trace._ancestors([node])):
-                self.known[node] = values[node]
-                if node in rows:
-                    self._fill(rows[node], values[node])
-                continue
-            if node in rows:
-                self.moving[node] = rows[node]
-            if node.op != "placeholder":
-                self.program.append((node, *_call(node)))
-        self.buffers = rows, self.sizes  # the kernel knows their addresses only
-        self.threads = min(torch.get_num_threads(), 1 + x.numel() // 16384)
-
-    def _numbers(self, h, t) -> dict:
-        """Return t and the hyper-parameters by node."""
-        numbers = self.trace.numbers.items()
-        return {node: t if name == "t" else getattr(h, name) for name, node in numbers}
-
-    @staticmethod
-    def _fill(row, value):
-        row.copy_(value[..., 0].movedim(-1, 0))
-
-    def __call__(self, x, g, s, t, h):
-        """Step; the arguments are those of the rule."""
-        if x is not self.x:
-            x = self.x.copy_(x)
-        g = g.permute(1, 2, 0).to(x.dtype).contiguous()
-        torch.add(self.offsets, g.data_ptr(), out=self.pointers[:, 1])
-        values = self._numbers(h, t) | self.known
-        for node, function, args in self.program:
-            values[node] = function(*[values[a] if isinstance(a, fx.Node) else a for a in args])
-        for node, row in self.moving.items():
-            self._fill(row, values[node])
-        numbers = [float(values[node]) for node in self.trace.scalars]
-        self.kernel.library.step(
-            ctypes.c_int64(len(self.sizes)),
-            *(ctypes.c_void_p(z.data_ptr()) for z in (self.sizes, self.ones, self.pointers)),
-            (ctypes.c_double * len(numbers))(*numbers),
-            ctypes.c_int64(self.threads),
-        )
-        return x, s
-
-
-def _call(node):
-    """Return the function of a node and its arguments."""
-    if node.kwargs or any(isinstance(a, (tuple, list)) for a in node.args):
-        raise fused.Untranslatable(f"{node} has arguments by name")
-    if node.op == "call_method":
-        return lambda z, *args, name=node.target: getattr(z, name)(*args), node.args
-    return (where if node.target is torch.where else node.target), node.args
 
 
 def _times(times, steps: int) -> list:

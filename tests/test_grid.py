@@ -93,17 +93,26 @@ def test_every_hyper_parameter_may_vary_on_axes_of_its_own(name, grids, kernel):
 
 
 @pytest.mark.parametrize("kernel", [True, False])
-def test_a_schedule_may_differ_between_cells(kernel):
-    lr = tensor([0.1, 0.4], 2, 1, 1)
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdaBound", "ADOPT"])
+def test_a_schedule_may_differ_between_cells(name, kernel):
+    optimizer, lr = getattr(optim, name), tensor([0.1, 0.4], 2, 1, 1)
+    x0 = tensor([1.0], 1, 1)
     result = run(
-        optim.Adam, Samples(slope, 5), tensor([1.0], 1, 1), 30, seeds=3, kernel=kernel,
-        lr=lambda t: lr / t**0.5,
-    )  # fmt: skip
-    one = run(
-        optim.Adam, Samples(slope, 5), tensor([1.0], 1, 1), 30, seeds=3, kernel=False,
-        lr=lambda t: 0.4 / t**0.5,
-    )  # fmt: skip
-    torch.testing.assert_close(result.x[1], one.x, rtol=1e-12, atol=1e-12)
+        optimizer, Samples(slope, 5), x0, 30, seeds=3, kernel=kernel, lr=lambda t: lr / t**0.5
+    )
+    walk = iterates(optimizer, Samples(slope, 5), x0.expand(3, 1), 30, lr=lambda t: 0.4 / t**0.5)
+    *_, (_, alone) = walk
+    torch.testing.assert_close(result.x[1], alone, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_options_may_differ_between_seeds(kernel):
+    lr = tensor([0.1, 0.2, 0.4], 3, 1)
+    x0 = torch.ones(1, 2, dtype=F64)
+    result = run(optim.Adam, Samples(slope, 5, "cyclic"), x0, 30, kernel=kernel, lr=lr)
+    for seed in range(3):
+        alone = run(optim.Adam, Samples(slope, 5, "cyclic"), x0, 30, lr=lr[seed].item())
+        torch.testing.assert_close(result.x[seed], alone.x[0], rtol=1e-12, atol=1e-12)
 
 
 # -- index streams -----------------------------------------------------------------------------
