@@ -140,7 +140,7 @@ def test_skewness_gives_the_drift_for_large_beta2(optimizer, order):
     second, third = g.square().mean(), g.pow(3).mean()
     options = {"clip_lambda": None} if optimizer is ADOPT else {}
     found = theory.drift(0.0, beta2, g, order, 3000, 128, burn=1500, optimizer=optimizer, **options)
-    kappa = theory.KAPPA[optimizer.__name__, order]
+    kappa = theory.skewness_factor(optimizer.__name__, order)
     bias = theory.skewness_bias(beta2, second, third, kappa)
     predicted = (g.mean() - bias) / second.sqrt()
     unit = theory.skewness_bias(beta2, second, third, 1.0) / second.sqrt()
@@ -151,7 +151,7 @@ def test_skewness_threshold_is_the_limit_of_the_exact_one():
     for n, tolerance in ((20, 0.1), (50, 0.03), (100, 0.015)):
         g = torch.tensor(function_2(n), **F64)
         moments = g.mean(), g.square().mean(), g.pow(3).mean()
-        expansion = theory.skewness_threshold(*moments, theory.KAPPA["Adam", "cyclic"])
+        expansion = theory.skewness_threshold(*moments, theory.skewness_factor("Adam", "cyclic"))
         exact = theory.cyclic_threshold(0.0, n)
         assert ((1 - expansion) / (1 - exact)).item() == pytest.approx(1, abs=tolerance)
         assert (1 - expansion).item() == pytest.approx(4 * (n + 1) / n**3, rel=0.01)
@@ -303,6 +303,7 @@ WRONG = [
     (lambda: theory.drift(0.0, 0.5, [1.0]), "gradients must have shape"),
     (lambda: theory.drift(0.0, 0.5, [1.0, -1.0], steps=10, burn=10), "burn must be"),
     (lambda: theory.threshold(0.0, [1.0, -1.0]), "mean of the gradients must be positive"),
+    (lambda: theory.skewness_factor("SGD"), "optimizer and order"),
     (lambda: theory.draws(9, 9), "take fewer"),
     (lambda: theory.draws(0, 1), "n >= 1"),
     (lambda: theory.draws(2, 2, "cyclic"), "order must be"),

@@ -22,11 +22,10 @@ from companion.theory.rates import (
     sgd_rate,
     sgd_smooth_rate,
 )
-from companion.theory.skewness import KAPPA, skewness_bias, skewness_threshold
+from companion.theory.skewness import skewness_bias, skewness_factor, skewness_threshold
 
 __all__ = [
     "Drift",
-    "KAPPA",
     "Threshold",
     "adopt_rate",
     "adopt_smooth_rate",
@@ -44,6 +43,7 @@ __all__ = [
     "sgd_rate",
     "sgd_smooth_rate",
     "skewness_bias",
+    "skewness_factor",
     "skewness_threshold",
     "threshold",
     "wandering",

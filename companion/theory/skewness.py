@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-#: κ by optimizer and order. "cyclic" holds where each gradient takes one of two values.
-KAPPA = {
+_KAPPA = {
     ("Adam", "iid"): 1.0,
     ("Adam", "reshuffled"): 0.5,
     ("Adam", "cyclic"): 0.5,
@@ -12,6 +11,29 @@ KAPPA = {
     ("ADOPT", "reshuffled"): -0.5,
     ("ADOPT", "cyclic"): -0.5,
 }
+
+
+def skewness_factor(optimizer: str, order: str = "iid") -> float:
+    """Return κ of `skewness_bias`.
+
+    Parameters
+    ----------
+    optimizer : {"Adam", "ADOPT"}
+        Adam divides by a second moment that holds the present gradient, ADOPT by the one before.
+    order : {"iid", "reshuffled", "cyclic"}
+        How samples come. The values for ``"cyclic"`` hold where gradients take one of two values,
+        one of them once in a cycle.
+
+    Examples
+    --------
+    >>> [skewness_factor(name, order) for name in ("Adam", "ADOPT") for order in ("iid", "cyclic")]
+    [1.0, 0.5, 0.0, -0.5]
+    """
+    if (optimizer, order) not in _KAPPA:
+        raise ValueError(
+            f"optimizer and order must be one of {list(_KAPPA)}, got {(optimizer, order)!r}"
+        )
+    return _KAPPA[optimizer, order]
 
 
 def skewness_bias(beta2, second, third, kappa: float = 1.0) -> Tensor:
@@ -28,7 +50,7 @@ def skewness_bias(beta2, second, third, kappa: float = 1.0) -> Tensor:
     second, third : float or Tensor
         E[g²] and E[g³] of the gradient oracle at the minimiser.
     kappa : float
-        From `KAPPA`: 1 for Adam with independent samples, ½ when reshuffled; 0 and -½ for ADOPT.
+        From `skewness_factor`: 1 for Adam with independent samples, ½ when reshuffled; 0 and -½ for ADOPT.
 
     Returns
     -------
@@ -72,7 +94,7 @@ def skewness_threshold(mean, second, third, kappa: float = 1.0) -> Tensor:
     mean, second, third : float or Tensor
         E[g], E[g²] and E[g³].
     kappa : float
-        From `KAPPA`, not zero.
+        From `skewness_factor`, not zero.
 
     Returns
     -------
