@@ -50,7 +50,8 @@ def skewness_bias(beta2, second, third, kappa: float = 1.0) -> Tensor:
     second, third : float or Tensor
         E[g²] and E[g³] of the gradient oracle at the minimiser.
     kappa : float
-        From `skewness_factor`: 1 for Adam with independent samples, ½ when reshuffled; 0 and -½ for ADOPT.
+        From `skewness_factor`: 1 for Adam with independent samples, ½ when reshuffled; 0 and -½
+        for ADOPT.
 
     Returns
     -------
