@@ -375,6 +375,29 @@ def test_a_run_in_chunks_resumes_too():
     assert same(go(state=part.state), go())
 
 
+class Nested:
+    """An oracle that keeps its place elsewhere than in plain attributes, and says where."""
+
+    def __init__(self):
+        self.queue = [3.0, -1.0, -1.0]
+
+    def __call__(self, x):
+        self.queue = [*self.queue[1:], self.queue[0]]
+        return self.queue[0] * (x + 2).clamp(max=1)
+
+    def state_dict(self):
+        return {"queue": list(self.queue)}
+
+    def load_state_dict(self, state):
+        self.queue = list(state["queue"])
+
+
+def test_an_oracle_may_save_its_place_itself():
+    whole = run(optim.Adam, Nested(), X0, 50, **ADAM)
+    part = run(optim.Adam, Nested(), X0, 50, stop=20, **ADAM)
+    assert torch.equal(run(optim.Adam, Nested(), X0, 50, state=part.state, **ADAM).x, whole.x)
+
+
 class Breaking(Samples):
     """Does something at one call."""
 
