@@ -125,6 +125,10 @@ class RareGradient:
                     self.place = torch.randint(self.period, seeds, **like)
                 now = self.place == step
         self.count += 1
+        return self.either(now, x)
+
+    def either(self, now: Tensor, x: Tensor) -> Tensor:
+        """Return the rare gradient at x where ``now`` holds, else the common one."""
         return torch.where(now, self.rare(x), self.common(x))
 
 
