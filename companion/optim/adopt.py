@@ -58,6 +58,8 @@ class ADOPT(Optimizer):
     3.5
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor
         v: Tensor
@@ -95,8 +97,8 @@ class ADOPT(Optimizer):
             c = h.clip_lambda(t - 1) if callable(h.clip_lambda) else (t - 1) ** h.clip_lambda
             u = clamp(u, -c, c)
         m = lerp(s.m, u, 1 - h.beta1)
-        v = lerp(s.v, g.square(), 1 - h.beta2)
-        first = t == 1
-        return where(first, x, descend(x, h.lr, m)), ADOPT.State(
-            m=where(first, s.m, m), v=where(first, g.square(), v)
-        )
+        square = g.square()
+        v = lerp(s.v, square, 1 - h.beta2)
+        first = t == 1  # the first call only sets v
+        x = where(first, x, descend(x, h.lr, m))
+        return x, ADOPT.State(m=where(first, s.m, m), v=where(first, square, v))

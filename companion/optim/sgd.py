@@ -49,6 +49,8 @@ class SGD(Optimizer):
     2.0
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor | None
 

@@ -44,6 +44,8 @@ class SignSGD(Optimizer):
     [-0.5, 0.0, 0.5]
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor | None
 
