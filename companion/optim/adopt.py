@@ -94,7 +94,8 @@ class ADOPT(Optimizer):
     def rule(x, g, s, t, h):
         u = g / clamp(s.v.sqrt(), h.eps)
         if h.clip_lambda is not None:
-            c = h.clip_lambda(t - 1) if callable(h.clip_lambda) else (t - 1) ** h.clip_lambda
+            power = not callable(h.clip_lambda)
+            c = (t - 1) ** h.clip_lambda if power else h.clip_lambda(t - 1)
             u = clamp(u, -c, c)
         m = lerp(s.m, u, 1 - h.beta1)
         square = g.square()

@@ -176,10 +176,12 @@ class Optimizer(torch.optim.Optimizer):
 
     @staticmethod
     def gradient(x, g, h):
-        """Return the gradient that the rule sees: sign turned to ascend, L2 decay added."""
+        """Return the gradient that the rule sees."""
         if h.maximize:
             g = -g
-        return g if h.decoupled or is_zero(h.weight_decay) else g + h.weight_decay * x
+        if h.decoupled or is_zero(h.weight_decay):
+            return g
+        return g + h.weight_decay * x  # L2
 
     @staticmethod
     def decay(x, t, h):
