@@ -15,7 +15,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from companion import optim
-from companion.optim import fused
+from companion.optim import base, fused
 
 ALL = [getattr(optim, name) for name in optim.__all__]
 EXTRA = [  # (class, options) that switch on state the defaults do without
@@ -278,6 +278,22 @@ def test_lr_as_a_tensor_steps_like_a_number(cls, options, fused):
     tensor = torch.tensor(0.05, dtype=torch.float64)
     a = run(cls(params, lr=tensor, fused=fused, **options), params)
     equal(a, run(cls(twin, lr=0.05, fused=fused, **options), twin), 1e-14)
+
+
+@every
+def test_large_tensors_step_in_pieces_with_the_same_result(cls, options, monkeypatch):
+    params, twin = make_params(), make_params()
+    whole = run(cls(params, lr=0.05, weight_decay=0.1, **options), params)
+    monkeypatch.setattr(base, "PIECE", 5)
+    optimizer = cls(twin, lr=0.05, weight_decay=0.1, **options)
+    equal(run(optimizer, twin), whole)
+    fields = optimizer.state[twin[0]]
+    if cls.elementwise:
+        assert all(
+            fields[k].shape == twin[0].shape
+            for k in fields
+            if k in ("m", "v") and fields[k] is not None
+        )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

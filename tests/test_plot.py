@@ -48,10 +48,13 @@ def test_only_plot_imports_matplotlib():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_style_is_opaque_and_readable():
+def test_style_is_opaque_and_readable(monkeypatch):
+    monkeypatch.setenv("COMPANION_SCALE", "quick")
+    plot.style()
     assert plt.rcParams["figure.facecolor"] == plt.rcParams["savefig.facecolor"] == "white"
     assert plt.rcParams["figure.constrained_layout.use"]
     assert plt.rcParams["font.size"] >= 12
+    assert plt.rcParams["figure.dpi"] >= 100
 
 
 def test_every_optimizer_has_a_look_that_needs_no_colour():

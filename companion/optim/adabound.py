@@ -55,6 +55,8 @@ class AdaBound(Optimizer):
     -0.2
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor
         v: Tensor

@@ -47,6 +47,8 @@ class AdaFom(Optimizer):
     5.0
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor
         v: Tensor

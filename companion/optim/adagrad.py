@@ -48,6 +48,8 @@ class AdaGrad(Optimizer):
     3.5
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         v: Tensor
 

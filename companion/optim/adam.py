@@ -46,6 +46,8 @@ class Adam(Optimizer):
     3.5
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor
         v: Tensor

@@ -92,11 +92,13 @@ class AdaShift(Optimizer):
 
     @staticmethod
     def rule(x, g, s, t, h):
-        past = (*s.past[1:], g + 0)  # a copy: the caller's gradient changes under our feet
+        past = (*s.past[1:], g + 0)  # a copy: the caller's gradient changes
         weights = [h.beta1**i for i in range(h.n)]
-        m = sum(w * z for w, z in zip(weights, reversed(past), strict=True)) / sum(weights)
+        newest_first = zip(weights, reversed(past), strict=True)
+        m = sum(w * z for w, z in newest_first) / sum(weights)
         started = t > h.n
-        v = where(started, lerp(s.v, AdaShift.phi(s.past[0].square(), h), 1 - h.beta2), s.v)
+        square = AdaShift.phi(s.past[0].square(), h)
+        v = where(started, lerp(s.v, square, 1 - h.beta2), s.v)
         v_hat = v / (1 - h.beta2 ** where(started, t - h.n, 1))
         x = where(started, descend(x, h.lr, m, v_hat.sqrt() + h.eps), x)
         return x, AdaShift.State(v, past)

@@ -58,6 +58,8 @@ class ADOPT(Optimizer):
     3.5
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor
         v: Tensor
@@ -92,11 +94,12 @@ class ADOPT(Optimizer):
     def rule(x, g, s, t, h):
         u = g / clamp(s.v.sqrt(), h.eps)
         if h.clip_lambda is not None:
-            c = h.clip_lambda(t - 1) if callable(h.clip_lambda) else (t - 1) ** h.clip_lambda
+            power = not callable(h.clip_lambda)
+            c = (t - 1) ** h.clip_lambda if power else h.clip_lambda(t - 1)
             u = clamp(u, -c, c)
         m = lerp(s.m, u, 1 - h.beta1)
-        v = lerp(s.v, g.square(), 1 - h.beta2)
-        first = t == 1
-        return where(first, x, descend(x, h.lr, m)), ADOPT.State(
-            m=where(first, s.m, m), v=where(first, g.square(), v)
-        )
+        square = g.square()
+        v = lerp(s.v, square, 1 - h.beta2)
+        first = t == 1  # the first call only sets v
+        x = where(first, x, descend(x, h.lr, m))
+        return x, ADOPT.State(m=where(first, s.m, m), v=where(first, square, v))

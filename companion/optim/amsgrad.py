@@ -55,6 +55,8 @@ class AMSGrad(Optimizer):
     (8.0, 32.0)
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor
         v: Tensor

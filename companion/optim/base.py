@@ -23,6 +23,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from companion.optim import fused as kernels
 from companion.optim.options import RANGES, SCHEDULERS, check, is_zero
 
+PIECE = 1 << 19  # elements that an eager step takes at a time: their temporaries stay in cache
+
 
 def lerp(a, b, weight):
     """Return ``a + weight (b - a)``, for a weight that is a number or a tensor of any dtype."""
@@ -124,6 +126,8 @@ class Optimizer(torch.optim.Optimizer):
     entries it reaches become NaN and stay so. Use ``torch.amp.GradScaler`` to skip such steps.
     """
 
+    #: Whether the rule treats coordinates apart, so that a large tensor may be stepped in pieces.
+    elementwise = False
     #: Over what ``h.mean_square`` averages: ``None`` (unused), ``"group"`` or ``"partition"``.
     block = None
     State: type[NamedTuple]
@@ -172,10 +176,12 @@ class Optimizer(torch.optim.Optimizer):
 
     @staticmethod
     def gradient(x, g, h):
-        """Return the gradient that the rule sees: sign turned to ascend, L2 decay added."""
+        """Return the gradient that the rule sees."""
         if h.maximize:
             g = -g
-        return g if h.decoupled or is_zero(h.weight_decay) else g + h.weight_decay * x
+        if h.decoupled or is_zero(h.weight_decay):
+            return g
+        return g + h.weight_decay * x  # L2
 
     @staticmethod
     def decay(x, t, h):
@@ -384,10 +390,34 @@ class Optimizer(torch.optim.Optimizer):
 
     def _eager(self, params, h) -> None:
         for p in params:
-            x, s = self.update(*self._inputs(p, h), h)
-            target = real(p)
-            target.copy_(x if x.shape == target.shape else x.reshape(target.shape))
-            self.state[p].update(s._asdict())
+            x, g, s, t = self._inputs(p, h)
+            if self._splits(p, x, g, s):
+                self._step_in_pieces(x, g, s, t, h)
+            else:
+                x, s = self.update(x, g, s, t, h)
+                target = real(p)
+                target.copy_(x if x.shape == target.shape else x.reshape(target.shape))
+                self.state[p].update(s._asdict())
+
+    def _splits(self, p, x, g, s) -> bool:
+        """Say whether a step can go piece by piece, in the memory of p and its state."""
+        return (
+            self.elementwise
+            and x.numel() > PIECE
+            and x.device.type == "cpu"
+            and x.data_ptr() == p.data_ptr()
+            and all(z is None or z.is_contiguous() for z in (x, g, *s))
+        )
+
+    def _step_in_pieces(self, x, g, s, t, h) -> None:
+        fields = [name for name in s._fields if getattr(s, name) is not None]
+        tensors = (x, g, *(getattr(s, name) for name in fields))
+        for x, g, *state in zip(*(z.view(-1).split(PIECE) for z in tensors), strict=True):
+            s = s._replace(**dict(zip(fields, state, strict=True)))
+            after, new = self.update(x, g, s, t, h)
+            x.copy_(after)
+            for name in fields:
+                getattr(s, name).copy_(getattr(new, name))
 
     def _store(self, p, x, s) -> None:
         """Keep what a kernel made; x is the parameter itself unless it had to be copied."""

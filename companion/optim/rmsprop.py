@@ -53,6 +53,8 @@ class RMSprop(Optimizer):
     3.0
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         v: Tensor
         g_mean: Tensor | None

@@ -49,6 +49,8 @@ class SGD(Optimizer):
     2.0
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor | None
 
@@ -81,4 +83,5 @@ class SGD(Optimizer):
         if s.m is None:
             return descend(x, h.lr, g), s
         m = where(t > 1, h.momentum * s.m + (1 - h.dampening) * g, g)
-        return descend(x, h.lr, g + h.momentum * m if h.nesterov else m), SGD.State(m)
+        step = g + h.momentum * m if h.nesterov else m
+        return descend(x, h.lr, step), SGD.State(m)

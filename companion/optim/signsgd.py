@@ -44,6 +44,8 @@ class SignSGD(Optimizer):
     [-0.5, 0.0, 0.5]
     """
 
+    elementwise = True
+
     class State(NamedTuple):
         m: Tensor | None
 
@@ -61,5 +63,7 @@ class SignSGD(Optimizer):
 
     @staticmethod
     def rule(x, g, s, t, h):
-        m = g if s.m is None else lerp(s.m, g, 1 - h.momentum)
-        return descend(x, h.lr, m.sign()), s if s.m is None else SignSGD.State(m)
+        if s.m is None:
+            return descend(x, h.lr, g.sign()), s
+        m = lerp(s.m, g, 1 - h.momentum)
+        return descend(x, h.lr, m.sign()), SignSGD.State(m)
