@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from companion.data import Batches
-from companion.optim.base import Optimizer, block_mean_square, named
+from companion.optim.base import Optimizer, group_mean_square, named, shaped, use_blocks
 from companion.progress import bar
 from companion.train import (
     check_batch_size,
@@ -252,23 +252,13 @@ class _Program:
         if self.optimizer.block == "partition":
             self.partition = {k: self.optimizer.blocks(p[0], k) for k, p in params.items()}
 
-    def shaped(self, name, x):
-        blocks = self.partition.get(name)
-        return x.reshape(blocks, -1) if isinstance(blocks, int) else x
-
-    def set_blocks(self, name, h) -> None:
-        """Let ``h.mean_square`` average over the blocks of one parameter."""
-        if self.optimizer.block == "partition":
-            blocks = self.partition[name]
-            labels = blocks if isinstance(blocks, Tensor) else None
-            h.mean_square = functools.partial(block_mean_square, labels=labels)
-
     def init(self, params, numbers):
         """Return the state of one model by parameter and field, fields that are None left out."""
         h, state = self.hyper(numbers), {}
         for name, x in params.items():
-            self.set_blocks(name, h)
-            fields = self.optimizer.init(self.shaped(name, x), h)._asdict()
+            blocks = self.partition.get(name)
+            use_blocks(h, blocks)
+            fields = self.optimizer.init(shaped(x, blocks), h)._asdict()
             state[name] = {field: v for field, v in fields.items() if v is not None}
         return state
 
@@ -277,13 +267,13 @@ class _Program:
         cls, h = self.optimizer, self.hyper(numbers, factor)
         moved, after = {}, dict(state)
         if cls.block == "group":
-            total = sum(cls.gradient(params[k], g, h).square().sum() for k, g in grads.items())
-            count = sum(g.numel() for g in grads.values())
-            h.mean_square = lambda g: (total / count).to(g)
+            gradients = (cls.gradient(params[k], g, h) for k, g in grads.items())
+            h.mean_square = group_mean_square(gradients)
         for name, g in grads.items():
-            self.set_blocks(name, h)
+            blocks = self.partition.get(name)
+            use_blocks(h, blocks)
             fields = dict.fromkeys(cls.State._fields) | state[name]
-            x, g = self.shaped(name, params[name]), self.shaped(name, g)
+            x, g = shaped(params[name], blocks), shaped(g, blocks)
             x, s = cls.update(x, g, cls.State(**fields), t, h)
             moved[name] = x.reshape(params[name].shape)
             after[name] = {field: v for field, v in s._asdict().items() if v is not None}

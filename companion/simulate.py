@@ -148,16 +148,7 @@ def hyper_parameters(optimizer, d: int, **hyper):
     tensor([[12.5000],
             [ 2.0000]])
     """
-    tensors = {name: value for name, value in hyper.items() if isinstance(value, Tensor)}
-    for name, value in tensors.items():
-        check(name, value, optimizer.__name__)
-    # The largest number stands for each tensor while the constructor checks how options agree.
-    numbers = {name: value.max().item() for name, value in tensors.items()}
-    h = optimizer.hyper(**{**hyper, **numbers})
-    for name, value in tensors.items():
-        setattr(h, name, value)
-    if hasattr(h, "base_lr"):
-        h.base_lr = h.lr
+    h = optimizer.hyper(**hyper)
     h.mean = lambda z: z.mean(-1, keepdim=True)
     h.max = lambda z: z.amax(-1, keepdim=True)
     h.mean_square = lambda z: z.square().mean(-1, keepdim=True)

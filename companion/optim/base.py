@@ -99,6 +99,27 @@ def block_mean_square(g: Tensor, labels: Tensor | None = None) -> Tensor:
     return (sums / counts)[labels]
 
 
+def group_mean_square(gradients):
+    """Return the ``h.mean_square`` of a rule whose block is all these gradients together."""
+    total = count = 0
+    for g in gradients:
+        total = total + g.square().sum()
+        count += g.numel()
+    return lambda g: (total / max(count, 1)).to(g)
+
+
+def shaped(x: Tensor, blocks) -> Tensor:
+    """View a parameter as one row a block where its partition is a number of blocks."""
+    return x.reshape(blocks, -1) if isinstance(blocks, int) else x
+
+
+def use_blocks(h, blocks) -> None:
+    """Let ``h.mean_square`` average over the blocks of one parameter, if it is divided at all."""
+    if blocks is not None:
+        labels = blocks if isinstance(blocks, Tensor) else None
+        h.mean_square = partial(block_mean_square, labels=labels)
+
+
 class Optimizer(torch.optim.Optimizer):
     """Base of every optimizer here: subclasses state their defaults and one rule.
 
@@ -291,8 +312,8 @@ class Optimizer(torch.optim.Optimizer):
             raise ValueError(
                 f"{owner}: the state to load must hold {sorted(wanted)}, got {sorted(state)}"
             )
-        self._set_blocks(state, h)
-        x = self._shaped(torch.zeros_like(real(p), device="meta"), state)
+        use_blocks(h, state.get("blocks"))
+        x = shaped(torch.zeros_like(real(p), device="meta"), state.get("blocks"))
         expected, got = (
             [None if z is None else tuple(z.shape) for z in tree_leaves(values)]
             for values in (self.init(x, h), [state[name] for name in self.State._fields])
@@ -324,7 +345,8 @@ class Optimizer(torch.optim.Optimizer):
                 h = named(group)
                 self._prepare(params, group, h)
                 if self.block == "group":
-                    self._average_group(params, h)
+                    inputs = (self._inputs(p, h) for p in params)
+                    h.mean_square = group_mean_square(self.gradient(x, g, h) for x, g, *_ in inputs)
                 if not (group["fused"] and kernels.step(self, params, h)):
                     self._eager(params, h)
         return loss
@@ -345,8 +367,8 @@ class Optimizer(torch.optim.Optimizer):
                     names = group.get("param_names")
                     index = next(i for i, q in enumerate(group["params"]) if q is p)
                     state["blocks"] = self.blocks(p, names[index] if names else None)
-                self._set_blocks(state, h)
-                x = self._shaped(precise(real(p.detach())), state)
+                use_blocks(h, state.get("blocks"))
+                x = shaped(precise(real(p.detach())), state.get("blocks"))
                 state.update(self.init(x, h)._asdict())
             elif any(z is None for z in state.values()):  # momentum may have been switched on since
                 for name in set(self.State._fields) - set(self.unused(h)):
@@ -354,17 +376,6 @@ class Optimizer(torch.optim.Optimizer):
                         state[name] = torch.zeros_like(precise(real(p.detach())))
             steps.append(state["step"])
         torch._foreach_add_(steps, 1)
-
-    def _shaped(self, x: Tensor, state: dict) -> Tensor:
-        """View a parameter as one row a block where its partition is a number of blocks."""
-        blocks = state.get("blocks")
-        return x.reshape(blocks, -1) if isinstance(blocks, int) else x
-
-    def _set_blocks(self, state: dict, h) -> None:
-        """Let ``h.mean_square`` average over the blocks of one parameter."""
-        if self.block == "partition":
-            labels = state["blocks"] if isinstance(state["blocks"], Tensor) else None
-            h.mean_square = partial(block_mean_square, labels=labels)
 
     def _inputs(self, p, h):
         """Return x, g, s, t of a parameter, as the rule takes them."""
@@ -374,19 +385,11 @@ class Optimizer(torch.optim.Optimizer):
         if x.dtype not in (torch.float32, torch.float64):
             x, g = precise(real(x)), precise(real(g))
         if self.block == "partition":
-            self._set_blocks(state, h)
-            x, g = self._shaped(x, state), self._shaped(g, state)
+            blocks = state["blocks"]
+            use_blocks(h, blocks)
+            x, g = shaped(x, blocks), shaped(g, blocks)
         s = self.State(*[state[name] for name in self.State._fields])
         return x, g, s, state["step"].item()
-
-    def _average_group(self, params, h) -> None:
-        """Let ``h.mean_square`` return the average of g² over the whole group."""
-        total = count = 0
-        for p in params:
-            x, g, _, _ = self._inputs(p, h)
-            total = total + self.gradient(x, g, h).square().sum()
-            count += g.numel()
-        h.mean_square = lambda g: (total / max(count, 1)).to(g)
 
     def _eager(self, params, h) -> None:
         for p in params:
