@@ -456,7 +456,7 @@ def _transfer(url: str, part: Path) -> None:
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
-    from tqdm import tqdm
+    from companion.progress import bar
 
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "companion"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -472,11 +472,12 @@ def _transfer(url: str, part: Path) -> None:
         have = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
-        bar = tqdm(total=total, initial=have, desc=url.split("/")[-1], unit="B", unit_scale=True)
-        with open(part, "ab" if resumed else "wb") as file, bar:
+        name = url.split("/")[-1]
+        shown = bar(total, unit="B", initial=have, desc=name, unit_scale=True)
+        with open(part, "ab" if resumed else "wb") as file, shown:
             while chunk := response.read(1 << 16):
                 file.write(chunk)
-                bar.update(len(chunk))
+                shown.update(len(chunk))
             file.flush()
             os.fsync(file.fileno())
     if total is not None and (size := part.stat().st_size) != total:

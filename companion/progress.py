@@ -8,7 +8,7 @@ from tqdm import tqdm
 DELAY = 5.0  # seconds; shorter runs show no bar
 
 
-def bar(total: int, show: bool = True, unit: str = "step") -> tqdm:
+def bar(total: int | None, show: bool = True, unit: str = "step", **options) -> tqdm:
     """Return a tqdm bar on standard output that appears after five seconds and goes when closed.
 
     It is a bar of characters: one of widgets would leave a warning in notebooks without them, and
@@ -16,12 +16,14 @@ def bar(total: int, show: bool = True, unit: str = "step") -> tqdm:
 
     Parameters
     ----------
-    total : int
-        Units of work.
+    total : int or None
+        Units of work; None if nobody knows.
     show : bool, default True
         False for no bar at all.
     unit : str
         What is counted.
+    **options
+        Further options of tqdm, such as ``initial`` and ``desc``.
 
     Notes
     -----
@@ -42,6 +44,7 @@ def bar(total: int, show: bool = True, unit: str = "step") -> tqdm:
         delay=DELAY,
         leave=False,
         dynamic_ncols=True,
+        **options,
     )
 
 

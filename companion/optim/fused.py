@@ -244,6 +244,16 @@ class Trace:
         }
         self.scalars = [n for n in self.needed if self.kinds[n] == "scalar" and n in used]
 
+    @property
+    def slots(self) -> list:
+        """Nodes of all tensors that a kernel is given, in order."""
+        return [*self.inputs, *(result for _, _, result in self.reductions)]
+
+    def rows(self, tensors) -> int:
+        """Return how many blocks there are in tensors that fill the slots; one without blocks."""
+        slots = zip(self.slots, tensors, strict=True)
+        return next((z.numel() for node, z in slots if self.kinds[node] == "block"), 1)
+
     def _placeholder(self, name, kind):
         proxy = fx.Proxy(self.graph.placeholder(name), self.tracer)
         self.kinds[proxy.node] = kind
@@ -305,13 +315,13 @@ class CppKernel:
 
     def __init__(self, trace: Trace, dtype):
         self.trace = trace
-        self.slots = [*trace.inputs, *(result for _, _, result in trace.reductions)]
+        self.slots = trace.slots
         self.targets = self._targets()
         # A row's new value goes to a tensor of its own: other threads may still read the old one.
         self.fresh = [node for node in self.targets if trace.kinds[node] == "block"]
-        self.blocks = [i for i, node in enumerate(self.slots) if trace.kinds[node] == "block"]
         # Whether every tensor keeps its place, so that a launch can be repeated: see `Plan`.
-        self.repeats = not self.blocks and len(self.targets) == len(self.slots) - 1
+        apart = any(trace.kinds[node] == "block" for node in self.slots)
+        self.repeats = not apart and len(self.targets) == len(self.slots) - 1
         self.library = compile_source(self._source(TYPES[dtype]))
 
     def _targets(self) -> dict:
@@ -371,7 +381,7 @@ class CppKernel:
         for tensors in batch:
             fresh = {n: torch.empty_like(tensors[self.targets[n]]) for n in self.fresh}
             pointers += [z.data_ptr() for z in (*tensors, *fresh.values())]
-            rows.append(tensors[self.blocks[0]].numel() if self.blocks else 1)
+            rows.append(self.trace.rows(tensors))
             after = dict(zip(self.slots, tensors, strict=True))
             after |= {n: fresh.get(n, tensors[slot]) for n, slot in self.targets.items()}
             results.append([after[node] for node in self.trace.outputs])
@@ -509,14 +519,12 @@ class TorchKernel:
     def __init__(self, trace: Trace, dtype):
         self.trace, self.dtype = trace, dtype
         graph, copies = fx.Graph(), {}
-        slots = [*trace.inputs, *(result for _, _, result in trace.reductions)]
-        for node in (*slots, *trace.scalars):
+        for node in (*trace.slots, *trace.scalars):
             copies[node] = graph.placeholder(node.name)
         for node in trace.needed:
             if node not in copies and trace.kinds[node] != "scalar":
                 copies[node] = graph.node_copy(node, copies.__getitem__)
         graph.output(tuple(copies[node] for node in trace.outputs))
-        self.blocks = [i for i, node in enumerate(slots) if trace.kinds[node] == "block"]
         self.function = torch.compile(fx.GraphModule({}, graph), dynamic=True)
 
     def __call__(self, batch, known):
@@ -530,7 +538,7 @@ class TorchKernel:
         results = []
         for tensors in batch:
             # One shape of two dimensions for all: torch.compile builds anew for each rank.
-            rows = tensors[self.blocks[0]].numel() if self.blocks else 1
+            rows = self.trace.rows(tensors)
             flat = [z.detach().reshape(rows, -1) for z in tensors]
             x, *state = self.function(*flat, *numbers)
             before = tensors[2 : len(self.trace.inputs)]
