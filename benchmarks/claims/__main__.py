@@ -1,0 +1,161 @@
+"""Measure the claims of the source papers, and write the page that lists them."""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+from companion.progress import bar
+
+from . import NOT, PARTLY, REPRODUCED, UNTRIED, load_all
+
+PAGE = Path(__file__).resolve().parent.parent.parent / "book" / "appendix" / "claims.md"
+MARK = {REPRODUCED: "✔", PARTLY: "◐", NOT: "✘", UNTRIED: "–"}
+SOURCES = {  # in the order of the book
+    "kingma2015": "Adam",
+    "reddi2018": "On the convergence of Adam and beyond",
+    "zhang2022": "Adam can converge without any modification",
+    "taniguchi2024": "ADOPT",
+    "xie2024": "Adam exploits ℓ∞-geometry",
+    "maes2024": "Understanding Adam requires better rotation dependent assumptions",
+}
+HEAD = """\
+<!-- Written by python -m benchmarks.claims page: change the claims or their results instead. -->
+
+# Claims and verdicts
+
+Every claim of the source papers that this book touches, how it was tested here, and what came out.
+A failed reproduction is a result, and stands here like any other.
+
+The rule of each verdict was written before its experiment was run, and a program applies it to the
+numbers on disk: nobody judges by eye.
+*Reproduced* means that every condition of the rule holds, *partly* that some do, and
+*not reproduced* that none does, unless the rule says otherwise.
+Where a size differs from the paper's, the settings say so.
+Each entry opens to the experiment, the rule, the measured values and where they come from.
+Values in brackets are the range that the entry names: quartiles or a confidence interval.
+
+`python -m benchmarks.claims run --force` measures everything again;
+`python -m benchmarks.claims run ID` one claim.
+"""
+
+
+def entry(claim) -> tuple[str, list[str]]:
+    """Return the verdict and the lines of one claim."""
+    title = f"{claim.where}: {claim.says}"
+    if claim.untried:
+        return UNTRIED, [
+            f"````{{dropdown}} {MARK[UNTRIED]} **Not tried.** {title}",
+            f":name: claim-{claim.id}",
+            "",
+            f"**Why.** {claim.untried}",
+            "````",
+            "",
+        ]
+    result = claim.load()
+    verdict = claim.judge(result)
+    settings = ", ".join(f"{name} = {_value(value)}" for name, value in claim.settings.items())
+    origin = f"Python {result['python']}, torch {result['torch']}, {result['machine']}"
+    lines = [
+        f"````{{dropdown}} {MARK[verdict]} **{verdict.capitalize()}.** {title}",
+        f":name: claim-{claim.id}",
+        "",
+        f"**Experiment.** {' '.join(claim.measure.__doc__.split())}",
+        f"See {{doc}}`../{claim.chapter}`.",
+        "",
+        f"**Rule.** {claim.rule}",
+        "",
+        "| measured | value |",
+        "|---|---|",
+        *(f"| {name} | {_measured(value)} |" for name, value in result["measured"].items()),
+        "",
+        f"**Settings.** {settings or 'none'}; {_seeds(result['seeds'])}.",
+        "",
+        f"**Where from.** {result['date']}, {result['device']}, {result['seconds']:g} s; {origin}.",
+        "````",
+        "",
+    ]
+    return verdict, lines
+
+
+def page() -> str:
+    """Return the whole page."""
+    claims = load_all().values()
+    unknown = {claim.source for claim in claims} - set(SOURCES)
+    if unknown:
+        raise ValueError(f"name these sources in SOURCES: {sorted(unknown)}")
+    counts, parts = {}, []
+    for source, name in SOURCES.items():
+        found = sorted((c for c in claims if c.source == source), key=lambda c: c.chapter)
+        if not found:
+            continue
+        entries = [entry(claim) for claim in found]
+        counts[source] = Counter(verdict for verdict, _ in entries)
+        parts += [f"## {name}", "", f"{{cite:t}}`{source}`", ""]
+        parts += [line for _, lines in entries for line in lines]
+    table = [f"| source | {' | '.join(f'{MARK[v]} {v}' for v in MARK)} |", "|---" * 5 + "|"]
+    table += [
+        f"| {{cite:t}}`{source}` | {' | '.join(str(count[v]) for v in MARK)} |"
+        for source, count in counts.items()
+    ]
+    return "\n".join([HEAD, *table, "", *parts]).rstrip() + "\n"
+
+
+def _value(value) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value, value))
+    return f"{value:,}".replace(",", " ") if isinstance(value, int) else str(value)
+
+
+def _measured(value) -> str:
+    if isinstance(value, list):
+        return f"{value[0]:.4g} [{value[1]:.4g}, {value[2]:.4g}]"
+    return f"{value:.4g}"
+
+
+def _seeds(seeds) -> str:
+    if not seeds:
+        return "nothing is drawn"
+    if len(seeds) > 1 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="list the claims, and which have a result")
+    run = commands.add_parser("run", help="measure claims; one that has a result is left alone")
+    run.add_argument("ids", nargs="*", metavar="ID", help="these alone, anew (default: all)")
+    run.add_argument("--force", action="store_true", help="measure anew what has a result")
+    show = commands.add_parser("page", help="write the page of claims")
+    show.add_argument("--check", action="store_true", help="write nothing; fail if it is stale")
+    arguments = parser.parse_args()
+    claims = load_all()
+    if arguments.command == "list":
+        for claim in claims.values():
+            state = "not tried" if claim.untried else "done" if claim.path.exists() else "to do"
+            print(f"{state:10} {claim.id:40} {claim.source}, {claim.where}")
+    elif arguments.command == "run":
+        missing = set(arguments.ids) - set(claims)
+        if missing:
+            parser.error(f"no such claims: {', '.join(sorted(missing))}; see list")
+        again = arguments.force or bool(arguments.ids)
+        todo = [claims[i] for i in arguments.ids or claims]
+        todo = [c for c in todo if not c.untried and (again or not c.path.exists())]
+        with bar(len(todo), unit="claim") as progress:
+            for claim in todo:
+                progress.write(f"{claim.id}: {claim.judge(claim.run())}")
+                progress.update()
+    elif arguments.check:
+        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
+            print(f"{PAGE.name} is stale: python -m benchmarks.claims page", file=sys.stderr)
+            return 1
+    else:
+        PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
