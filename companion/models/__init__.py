@@ -1,5 +1,7 @@
 """Networks of the book: plain, short, readable."""
 
+from companion.models.gpt import GPT, GPTConfig
 from companion.models.mlp import MLP
+from companion.models.resnet import resnet18
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "resnet18", "GPT", "GPTConfig"]
