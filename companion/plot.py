@@ -227,7 +227,17 @@ def sensitivity(frame, x="lr", y="loss", hue="optimizer", ax=None, limit=None) -
 
 
 def heatmap(
-    values, x, y, xlabel="", ylabel="", label="", ax=None, logx=False, logy=False, log=False
+    values,
+    x,
+    y,
+    xlabel="",
+    ylabel="",
+    label="",
+    ax=None,
+    logx=False,
+    logy=False,
+    log=False,
+    limits=(None, None),
 ) -> plt.Axes:
     """Draw a field over a grid of two hyper-parameters, such as a phase diagram.
 
@@ -238,11 +248,13 @@ def heatmap(
     x, y : sequence of float
         Positions of the columns and rows.
     xlabel, ylabel, label : str
-        What the axes and the colours mean, with units.
+        What the axes and the colours mean, with units. ``label=None``: no colour bar.
     ax : Axes, optional
         Where to draw.
     logx, logy, log : bool
         Logarithmic x, y and colours.
+    limits : (float or None, float or None)
+        Values at the ends of the colours, so that several fields share them; by default their own.
 
     Returns
     -------
@@ -260,9 +272,10 @@ def heatmap(
     if values.shape != (len(y), len(x)):
         raise ValueError(f"values must have shape ({len(y)}, {len(x)}), got {values.shape}")
     values = np.ma.masked_invalid(np.ma.masked_less_equal(values, 0) if log else values)
-    norm = mpl.colors.LogNorm() if log else None
+    norm = (mpl.colors.LogNorm if log else mpl.colors.Normalize)(*limits)
     mesh = ax.pcolormesh(_edges(x, logx), _edges(y, logy), values, norm=norm, cmap="viridis")
-    ax.figure.colorbar(mesh, ax=ax, label=label)
+    if label is not None:
+        ax.figure.colorbar(mesh, ax=ax, label=label)
     ax.grid(False)
     ax.set(xlabel=xlabel, ylabel=ylabel, facecolor="0.75")
     ax.set_xscale("log" if logx else "linear")

@@ -174,6 +174,10 @@ ERRORS = {
         "```{exercise}\n:label: x\nDo.\n```\n\n```{solution-start} x\n```\n",
         r"a\.md:12: .*never ended",
     ),
+    "proof that cannot fold": (
+        "```{prf:proof}\n:class: dropdown\nEasy.\n```",
+        r"a\.md:7: .*does not fold",
+    ),
     "the same label twice": ("$$x$$ (e)\n\n$$y$$ (e)", r"a\.md:9: .*label e"),
 }
 

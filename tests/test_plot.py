@@ -163,6 +163,14 @@ def test_a_missing_column_is_named(function):
         function(pd.DataFrame({"step": [1], "lr": [1.0], "loss": [1.0]}))
 
 
+def test_heatmaps_share_colours_within_limits():
+    for log in (False, True):
+        ax = plot.heatmap([[1.0, 4.0]], [1.0, 2.0], [1.0], label=None, log=log, limits=(1.0, 16.0))
+        assert ax.figure.axes == [ax]
+        assert ax.collections[0].norm(4.0) == pytest.approx(0.5 if log else 0.2)
+        draw(ax)
+
+
 def test_heatmap_places_cells_around_their_centres():
     values = torch.tensor([[1.0, 2.0, np.nan], [4.0, 5.0, -6.0]])
     ax = plot.heatmap(

@@ -389,6 +389,8 @@ class Chapter:
             keys = sorted(self.cited, key=lambda k: (self.book.authors(k), k))
             return "\n".join(f"- {self.book.reference(key)}" for key in keys)
         if name == "prf:proof":
+            if "dropdown" in token.options.get("class", ""):
+                self.fail(line, "a proof does not fold: write a dropdown whose title is Proof")
             return f"*Proof.* {body} $\\square$"
         if name.startswith("prf:") and name[4:] in PROOF_KINDS:
             label = token.options.get("label")

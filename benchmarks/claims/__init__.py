@@ -90,9 +90,7 @@ class Claim:
         result = json.loads(self.path.read_text(encoding="utf-8"))
         now = json.loads(json.dumps([self.settings, list(self.seeds)]))
         if [result["settings"], result["seeds"]] != now:
-            raise ValueError(
-                f"{self.path.name} has other settings or seeds: run it again"
-            )
+            raise ValueError(f"{self.path.name} has other settings or seeds: run it again")
         return result
 
     def judge(self, result: dict) -> str:
