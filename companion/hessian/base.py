@@ -1,5 +1,6 @@
 """A symmetric linear operator: a matrix of which only products are at hand."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,13 +38,32 @@ class LinearOperator:
             raise ValueError(f"expected a tensor of shape ({self.d},) or ({self.d}, k), got {got}")
         if v.dtype != self.dtype or v.device != self.device:
             raise ValueError(
-                f"expected {self.dtype} on {self.device}, as the operator is; got {v.dtype} on {v.device}"
+                f"expected {self.dtype} on {self.device}, as the operator is; "
+                f"got {v.dtype} on {v.device}"
             )
         return self.matmat(v) if v.ndim == 2 else self.matmat(v.unsqueeze(1)).squeeze(1)
 
     def dense(self) -> Tensor:
         """Return the matrix, of shape (d, d). Cost: d products and d² numbers."""
         return self @ torch.eye(self.d, dtype=self.dtype, device=self.device)
+
+    def to_scipy(self):
+        """Return a ``scipy.sparse.linalg.LinearOperator`` that takes and gives NumPy arrays."""
+        import scipy.sparse.linalg  # slow to import, and few need it
+
+        def product(v: np.ndarray) -> np.ndarray:
+            v = torch.as_tensor(v).to(self.dtype)
+            return (self @ v.to(self.device)).detach().cpu().numpy()
+
+        dtype = torch.empty(0, dtype=self.dtype).numpy().dtype
+        return scipy.sparse.linalg.LinearOperator(
+            self.shape,
+            matvec=product,
+            rmatvec=product,
+            matmat=product,
+            rmatmat=product,
+            dtype=dtype,
+        )
 
 
 class Dense(LinearOperator):
