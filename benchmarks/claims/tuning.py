@@ -1,0 +1,154 @@
+"""What is claimed about tuning Adam, on networks small enough to train by the hundred."""
+
+import math
+
+import pandas as pd
+import torch
+from scipy.stats import t as student
+
+from benchmarks.claims import NOT, PARTLY, REPRODUCED, claim, grade, middle
+from companion.data import Dataset, digits
+from companion.ensemble import sweep
+from companion.models import MLP
+from companion.optim import ADOPT, Adam
+
+HERE = {"chapter": "convergence/06_tuning"}
+DIGITS = {"data": "digits, 1077 to learn, 360 to validate", "model": "MLP 64-32-10"}
+
+
+def _run(optimizer, grid, seeds, batch, epochs):
+    """Return the validation losses of a grid after a fixed number of examples, a row a run."""
+    data = digits("train", flatten=True)
+    order = torch.randperm(len(data.x), generator=torch.Generator().manual_seed(0))
+    learn, held = (Dataset(data.x[i], data.y[i]) for i in (order[:1077], order[1077:]))
+    steps = round(epochs * len(learn.x) / batch)
+    return sweep(
+        lambda: MLP([64, 32, 10]), learn, optimizer, grid, seeds=seeds, steps=steps,
+        batch_size=batch, every=steps, test=held, progress=False,
+    )  # fmt: skip
+
+
+def _ratio(a: pd.Series, b: pd.Series) -> tuple[float, float, float]:
+    """Return the geometric mean of b/a over seeds and its 95 % interval (Student)."""
+    d = (b / a).map(math.log)
+    half = student.ppf(0.975, len(d) - 1) * d.std() / math.sqrt(len(d))
+    return tuple(math.exp(d.mean() + k * half) for k in (0, -1, 1))
+
+
+def _chosen(runs, **cell):
+    """Return the losses of one cell by seed."""
+    rows = (runs[list(cell)] == pd.Series(cell)).all(axis=1)
+    return runs[rows].set_index("seed").test_loss
+
+
+@claim(
+    id="tuning-half-life",
+    source="marek2025",
+    where="Abstract (there: language models)",
+    says="When the batch shrinks, keep the half-life of $v$ fixed in tokens, not $\\beta_2$.",
+    rule="Reproduced: with the step size scaled by $\\sqrt B$, scaling $\\beta_2$ beats keeping it "
+    "(interval below 1), and cannot be told apart from, or is better than, a search at the new "
+    "batch size. Partly: one of the two. Not: otherwise.",
+    verdict=lambda m: grade(m["scaled β2 / kept β2"][2] < 1, m["scaled β2 / search"][1] <= 1),
+    settings={**DIGITS, "from batch": 128, "to batch": 8, "epochs": 5, "beta2": 0.95,
+              "searched lr": [0.0025, 0.005, 0.01, 0.02, 0.04],
+              "searched beta2": [0.8, 0.95, 0.986, 0.9968, 0.9992]},
+    seeds=range(20),
+    **HERE,
+)  # fmt: skip
+def half_life(settings, seeds):
+    """Tune the step size at the large batch, carry it over, and compare with a search.
+
+    The search uses three other seeds. Values are ratios of validation losses with 95 % intervals
+    over paired seeds.
+    """
+    old, new, beta2, epochs = (settings[k] for k in ("from batch", "to batch", "beta2", "epochs"))
+    search = range(100, 103)
+    grid = {"lr": [0.01, 0.02, 0.04, 0.08], "beta2": [beta2]}
+    lr = _run(Adam, grid, search, old, epochs).groupby("lr").test_loss.median().idxmin()
+    grid = {"lr": settings["searched lr"], "beta2": settings["searched beta2"]}
+    best = _run(Adam, grid, search, new, epochs).groupby(["lr", "beta2"]).test_loss.median()
+    lr_best, beta2_best = best.idxmin()
+    root, scaled = lr * math.sqrt(new / old), beta2 ** (new / old)
+    grid = {"lr": sorted({root, lr_best}), "beta2": sorted({beta2, scaled, beta2_best})}
+    runs = _run(Adam, grid, seeds, new, epochs)
+    moved = _chosen(runs, lr=root, beta2=scaled)
+    return {
+        "scaled β2 / kept β2": _ratio(_chosen(runs, lr=root, beta2=beta2), moved),
+        "scaled β2 / search": _ratio(_chosen(runs, lr=lr_best, beta2=beta2_best), moved),
+    }
+
+
+@claim(
+    id="tuning-raise-beta2",
+    source="zhang2022",
+    where="Conclusion: suggestions for practice",
+    says="Tune $\\beta_2$ up first, more so for small batches.",
+    rule="Reproduced: the shortest half-life of $v$, in steps, with a loss within 10 % of the best "
+    "of its batch size is longer for batch 8 than for 32, and for 32 than for 128. Partly: longer "
+    "for 8 than for 128. Not: otherwise.",
+    verdict=lambda m: (
+        REPRODUCED
+        if m["half-life, B = 8"] > m["half-life, B = 32"] > m["half-life, B = 128"]
+        else PARTLY
+        if m["half-life, B = 8"] > m["half-life, B = 128"]
+        else NOT
+    ),
+    settings={**DIGITS, "epochs": 5, "batches": [8, 32, 128], "half-lives": [1, 2, 4, 8, 16, 32,
+              64, 256], "lr": "0.04 √(B/128) × (1/2, 1, 2), the best for each"},
+    seeds=range(8),
+    **HERE,
+)  # fmt: skip
+def raise_beta2(settings, seeds):
+    """Measure the loss as a function of the half-life of v at three batch sizes, with tuned lr."""
+    measured, beta2 = {}, {h: 0.5 ** (1 / h) for h in settings["half-lives"]}
+    for batch in settings["batches"]:
+        lrs = [0.04 * math.sqrt(batch / 128) * k for k in (0.5, 1, 2)]
+        grid = {"lr": lrs, "beta2": list(beta2.values())}
+        runs = _run(Adam, grid, seeds, batch, settings["epochs"])
+        best = runs.groupby(["beta2", "lr"]).test_loss.median().groupby("beta2").min()
+        good = [h for h, b in beta2.items() if best[b] <= 1.1 * best.min()]
+        measured[f"half-life, B = {batch}"] = min(good)
+    return measured
+
+
+@claim(
+    id="tuning-any-beta2",
+    source="taniguchi2024",
+    where="Abstract: any choice of $\\beta_2$",
+    says="ADOPT does not need its $\\beta_2$ to be tuned; Adam does.",
+    rule="For each $\\beta_2$, take the best step size and the ratio of the loss to the rule's best. "
+    "Reproduced: the largest ratio is below 1.5 for ADOPT and above 1.5 for Adam. Partly: it "
+    "is smaller for ADOPT. Not: otherwise.",
+    verdict=lambda m: (
+        REPRODUCED
+        if middle(m["ADOPT"]) < 1.5 < middle(m["Adam"])
+        else PARTLY
+        if middle(m["ADOPT"]) < middle(m["Adam"])
+        else NOT
+    ),
+    settings={**DIGITS, "batch": 64, "epochs": 8, "beta1": 0.9, "lr": "0.001 × 2^k, k = 0…8",
+              "beta2": [0.1, 0.5, 0.9, 0.99, 0.999, 0.9999]},
+    seeds=range(12),
+    **HERE,
+)  # fmt: skip
+def any_beta2(settings, seeds):
+    """Train both rules on a grid of step sizes and β2 with a fixed budget of examples.
+
+    A loss is the median over seeds; the interval is the range over three thirds of the seeds.
+    """
+    grid = {"lr": [0.001 * 2**k for k in range(9)], "beta2": settings["beta2"]}
+    rules = {"Adam": Adam, "ADOPT": ADOPT}
+    runs = _run(rules, grid, seeds, settings["batch"], settings["epochs"])
+    runs["test_loss"] = runs.test_loss.fillna(math.inf)
+
+    def worst(part):
+        best = part.groupby(["beta2", "lr"]).test_loss.median().groupby("beta2").min()
+        return best.max() / best.min()
+
+    measured = {}
+    for rule in rules:
+        own = runs[runs.optimizer == rule]
+        thirds = [worst(own[own.seed % 3 == k]) for k in range(3)]
+        measured[rule] = (worst(own), min(thirds), max(thirds))
+    return measured
