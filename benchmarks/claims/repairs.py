@@ -28,7 +28,7 @@ def theorem_4(settings, seeds):
     for C in settings["C"]:
         problem, x = ReddiMod3(C), torch.ones(1, 1, dtype=torch.float64)
         path = trajectory(
-            AMSGrad, problem, x, settings["steps"], project=problem.interval, progress=False,
+            AMSGrad, problem, x, settings["steps"], project=problem.project,
             lr=lambda t: 0.1 / t**0.5, beta1=0.0, beta2=1 / (1 + C**2), variant="paper",
         ).flatten()  # fmt: skip
         slopes = torch.full_like(path[:-1], -1.0)
