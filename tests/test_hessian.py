@@ -2,12 +2,25 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import nn
 from torch.func import functional_call, grad, hessian, jacrev
 from torch.nn import functional as F
 
-from companion.hessian import Dense, GaussNewton, Hessian
+from companion.hessian import (
+    Dense,
+    GaussNewton,
+    Hessian,
+    diagonal,
+    extreme_eigenvalues,
+    frobenius_norm,
+    hutchpp,
+    spectral_norm,
+    spectrum,
+    trace,
+    tridiagonal,
+)
 from companion.models import MLP
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -273,3 +286,204 @@ def test_takes_what_it_refused_once_mended(make):
 def test_products_refuse_what_does_not_fit(v, message):
     with pytest.raises(ValueError, match=message):
         Dense(torch.eye(4, dtype=torch.float64)) @ v
+
+
+def rotated(values, seed=5):
+    """Return the symmetric matrix of given eigenvalues in a random basis."""
+    Q = torch.linalg.qr(normal(len(values), len(values), seed=seed)).Q
+    return (Q * torch.tensor(values, dtype=torch.float64)) @ Q.T
+
+
+def rank_one(d=12):
+    u = normal(d, seed=6)
+    return torch.outer(u, u)
+
+
+def kronecker():
+    return torch.kron(
+        rotated([1.0, 2.0, 3.0, 4.0, 5.0]), rotated([2.0, -1.0, 1.5, 1.0, 0.8], seed=7)
+    )
+
+
+ORACLES = {
+    "rank one": rank_one(),
+    "kronecker": kronecker(),
+    "decay": rotated([1 / k**2 for k in range(1, 21)]),
+    "indefinite": rotated([-4.0, -1.0, 0.0, 0.5, 1.0, 2.0, 2.0, 8.0]),
+}
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_lanczos_finds_the_extreme_eigenvalues_within_its_bound(name):
+    A = ORACLES[name]
+    true = torch.linalg.eigvalsh(A)
+    smallest, largest, vectors = extreme_eigenvalues(Dense(A), tolerance=1e-8)
+    for found, value, v in zip((smallest, largest), (true[0], true[-1]), vectors.T, strict=True):
+        error = (found.value[0] - value).abs()
+        assert error <= found.stderr[0] + 1e-12
+        assert error <= 1e-8 * true.abs().max()
+        torch.testing.assert_close(A @ v, value * v, rtol=0, atol=3e-8 * true.abs().max().item())
+    norm = spectral_norm(Dense(A), tolerance=1e-8)
+    torch.testing.assert_close(norm.value, true.abs().max(), rtol=1e-8, atol=0)
+    assert norm.products <= len(A)
+
+
+def test_lanczos_finds_several_eigenvalues_and_keeps_its_basis_orthonormal():
+    A = rotated([1 / k for k in range(1, 201)])
+    smallest, largest, vectors = extreme_eigenvalues(Dense(A), k=3, tolerance=1e-3)
+    top = torch.tensor([1 / 3, 1 / 2, 1.0], dtype=torch.float64)
+    assert ((largest.value - top).abs() <= largest.stderr + 1e-12).all()
+    assert largest.products < 100
+    assert largest.stderr.max() <= 1e-3
+    assert smallest.value.shape == (3,)
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(6).double(), **EXACT)
+    alpha, beta, Q = tridiagonal(Dense(A), normal(200), 150)
+    T = torch.diag(alpha) + torch.diag(beta[:-1], 1) + torch.diag(beta[:-1], -1)
+    torch.testing.assert_close(Q.T @ Q, torch.eye(150).double(), **EXACT)
+    torch.testing.assert_close(Q.T @ A @ Q, T, **EXACT)
+
+
+def test_lanczos_says_how_far_it_came_when_products_end():
+    A = rotated([1 / k for k in range(1, 201)])
+    found = spectral_norm(Dense(A), tolerance=0, max_products=4)
+    assert found.products == 4
+    assert 0 < 1 - found.value <= found.stderr
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_spectrum_of_all_steps_has_the_moments_of_each_probe(name):
+    A = ORACLES[name]
+    found = spectrum(Dense(A), probes=4, steps=len(A), seed=3)
+    generator = torch.Generator().manual_seed(3)
+    v = torch.randn(4, len(A), generator=generator, dtype=torch.float64)
+    v = v / v.norm(dim=1, keepdim=True)
+    assert found.products == 4 * len(A)
+    power = torch.eye(len(A)).double()
+    for k in range(5):
+        expected = torch.einsum("pi,ij,pj->p", v, power, v)
+        moment = found.mean(lambda t, k=k: t**k)
+        torch.testing.assert_close(moment.value, expected.mean(), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(moment.stderr, expected.std() / 2, rtol=1e-7, atol=1e-9)
+        power = power @ A
+
+
+def test_density_integrates_to_one_and_peaks_at_the_eigenvalues():
+    found = spectrum(Dense(rotated([-1.0] * 10 + [1.0] * 30)), probes=30, steps=5)
+    grid = torch.linspace(-3, 3, 601, dtype=torch.float64)
+    density = found.density(grid, width=0.1)
+    torch.testing.assert_close(torch.trapezoid(density.value, grid), torch.tensor(1.0).double())
+    masses = torch.stack([density.value[:300].sum(), density.value[300:].sum()]) * 0.01
+    assert (masses - torch.tensor([0.25, 0.75])).abs().max() < 0.06  # four standard errors
+    assert grid[density.value.argmax()].item() == pytest.approx(1)
+
+
+RUNS = 500
+ESTIMATES = {  # name: estimate of (op, seed), truth of A, degrees of freedom
+    "trace": (lambda op, s: trace(op, 20, seed=s), torch.trace, 19),
+    "trace by block": (
+        lambda op, s: trace(op, 20, [slice(0, 3), slice(3, op.d)], seed=s),
+        lambda A: torch.stack([A.diag()[:3].sum(), A.diag()[3:].sum()]),
+        19,
+    ),
+    "hutch++": (lambda op, s: hutchpp(op, 45, seed=s), torch.trace, 14),
+    "diagonal": (lambda op, s: diagonal(op, 20, seed=s), torch.diag, 19),
+    "frobenius": (lambda op, s: frobenius_norm(op, 40, seed=s), torch.linalg.norm, 39),
+    "second moment": (
+        lambda op, s: spectrum(op, 20, 3, seed=s).mean(torch.square),
+        lambda A: (A @ A).trace() / len(A),
+        19,
+    ),
+}
+
+
+@pytest.mark.parametrize("oracle", ["kronecker", "dense"])
+@pytest.mark.parametrize("name", ESTIMATES)
+def test_intervals_cover_at_their_level(name, oracle):
+    estimate, truth, freedom = ESTIMATES[name]
+    A = kronecker() if oracle == "kronecker" else rotated(list(range(-10, 30)))
+    op, true = Dense(A), truth(A)
+    quantile = scipy.stats.t.ppf(0.975, freedom)
+    runs = [estimate(op, seed) for seed in range(RUNS)]
+    covered = [((r.value - true).abs() <= quantile * r.stderr).double().mean() for r in runs]
+    # 500 independent intervals of level .95 cover .92 to .98 with probability .998.
+    assert 0.92 <= sum(covered) / RUNS <= 0.98
+    values = torch.stack([r.value for r in runs])
+    bias = (values.mean(0) - true).abs() / (values.std(0) / RUNS**0.5)
+    assert bias.max() < 4.5
+    assert all(r.seed == seed for seed, r in enumerate(runs))
+
+
+def test_standard_errors_are_those_of_the_formula():
+    A = kronecker()
+    off = A - torch.diag(A.diag())
+    several = [(trace(Dense(A), 50, seed=s), diagonal(Dense(A), 50, seed=s)) for s in range(100)]
+    of_trace = torch.stack([t.stderr**2 for t, _ in several]).mean()
+    of_diagonal = torch.stack([t.stderr**2 for _, t in several]).mean(0)
+    torch.testing.assert_close(of_trace, 2 * off.square().sum() / 50, rtol=0.1, atol=0)
+    torch.testing.assert_close(of_diagonal, off.square().sum(1) / 50, rtol=0.15, atol=0)
+
+
+def test_diagonal_matrices_and_low_rank_are_exact():
+    A = Dense(torch.diag(normal(9)))
+    for found, true in (
+        (trace(A, 3), A.matrix.trace()),
+        (diagonal(A, 3), A.matrix.diag()),
+        (frobenius_norm(A, 3), A.matrix.norm()),
+    ):
+        torch.testing.assert_close(found.value, true, **EXACT)
+        assert found.stderr.max() < 1e-12
+    low = Dense(rank_one(30))
+    found = hutchpp(low, 6)
+    torch.testing.assert_close(found.value, low.matrix.trace(), **EXACT)
+    assert found.stderr < 1e-10
+    found = hutchpp(A, 27)
+    assert (found.products, found.stderr.item()) == (9, 0)
+    torch.testing.assert_close(found.value, A.matrix.trace(), **EXACT)
+
+
+def test_hutchpp_beats_hutchinson_where_few_eigenvalues_dominate():
+    op = Dense(rotated([1 / k**2 for k in range(1, 101)]))
+    true = op.matrix.trace()
+    errors = [
+        torch.stack([(f(op, 60, seed=s).value - true) ** 2 for s in range(20)]).mean().sqrt()
+        for f in (trace, hutchpp)
+    ]
+    assert errors[1] < 0.1 * errors[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda A: trace(A, 1), "n: expected at least two products, got 1"),
+        (lambda A: hutchpp(A, 7), "multiple of three products, at least 6, got 7"),
+        (lambda A: spectrum(A, probes=1), "probes >= 2 and steps >= 1, got 1"),
+        (lambda A: spectrum(A).density(torch.zeros(1), 0), "width: .*got 0"),
+        (lambda A: spectral_norm(A, tolerance=-1), "tolerance: .*got -1"),
+        (lambda A: extreme_eigenvalues(A, k=0), "k: .*got 0"),
+        (lambda A: extreme_eigenvalues(A, max_products=0), "max_products: .*got 0"),
+        (lambda A: tridiagonal(A, torch.zeros(4).double(), 3), "start: .*norm 0"),
+        (lambda A: trace(Dense(A.matrix * float("nan"))), "not finite"),
+        (lambda A: spectral_norm(Dense(A.matrix * float("nan"))), "not finite"),
+        (lambda A: spectrum(Dense(A.matrix * float("nan"))), "not finite"),
+        (lambda A: Dense(A.matrix[:2]), r"square matrix, got the shape \(2, 4\)"),
+    ],
+)
+def test_estimators_refuse(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(Dense(torch.eye(4, dtype=torch.float64)))
+
+
+def test_estimators_of_a_network_agree_with_its_dense_hessian():
+    model, loss, x, y = case("tanh mlp")
+    op = Hessian(model, loss, (x, y))
+    A = op.dense()
+    for found, true in (
+        (trace(op, 400), A.trace()),
+        (hutchpp(op, 42), A.trace()),
+        (frobenius_norm(op, 400), A.norm()),
+    ):
+        assert (found.value - true).abs() < 4 * found.stderr
+    torch.testing.assert_close(spectral_norm(op, 1e-9).value, torch.linalg.norm(A, 2))
+    blocks = trace(op, 400, list(op.splits.values()))
+    true = torch.stack([A.diag()[s].sum() for s in op.splits.values()])
+    assert ((blocks.value - true).abs() < 4.5 * blocks.stderr + 1e-12).all()

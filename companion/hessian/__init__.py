@@ -2,15 +2,35 @@
 
 from companion.hessian.base import Dense, LinearOperator
 from companion.hessian.estimate import Estimate
+from companion.hessian.lanczos import extreme_eigenvalues, spectral_norm, tridiagonal
 from companion.hessian.operators import Curvature, GaussNewton, Hessian
+from companion.hessian.spectrum import Spectrum, spectrum
+from companion.hessian.trace import diagonal, frobenius_norm, hutchpp, trace
 
-__all__ = ["Curvature", "Dense", "Estimate", "GaussNewton", "Hessian", "LinearOperator"]
+__all__ = [
+    "Curvature",
+    "Dense",
+    "Estimate",
+    "GaussNewton",
+    "Hessian",
+    "LinearOperator",
+    "Spectrum",
+    "diagonal",
+    "extreme_eigenvalues",
+    "frobenius_norm",
+    "hutchpp",
+    "spectral_norm",
+    "spectrum",
+    "trace",
+    "tridiagonal",
+]
 
 # The norms of the smoothness theory.
 from companion.hessian.bracket import Bracket, norm_inf_1, smoothness_bracket
 from companion.hessian.cauchy import cauchy_median, geometric_mean, median_factor, scale_mle
 from companion.hessian.norms import norm11
 from companion.hessian.rows import cauchy_rows, rademacher_rows, uniform_rows
+from companion.hessian.smoothness import partition_labels, smoothness_report, smoothness_table
 
 __all__ += [
     "Bracket",
@@ -20,8 +40,11 @@ __all__ += [
     "median_factor",
     "norm11",
     "norm_inf_1",
+    "partition_labels",
     "rademacher_rows",
     "scale_mle",
     "smoothness_bracket",
+    "smoothness_report",
+    "smoothness_table",
     "uniform_rows",
 ]
