@@ -52,15 +52,15 @@ def _chosen(runs, **cell):
     verdict=lambda m: grade(m["scaled β2 / kept β2"][2] < 1, m["scaled β2 / search"][1] <= 1),
     settings={**DIGITS, "from batch": 128, "to batch": 8, "epochs": 5, "beta2": 0.95,
               "searched lr": [0.0025, 0.005, 0.01, 0.02, 0.04],
-              "searched beta2": [0.8, 0.95, 0.986, 0.9968, 0.9992]},
-    seeds=range(20),
+              "searched beta2": [0.8, 0.9, 0.98, 0.995, 0.999]},
+    seeds=range(64),
     **HERE,
 )  # fmt: skip
 def half_life(settings, seeds):
     """Tune the step size at the large batch, carry it over, and compare with a search.
 
     The search uses three other seeds. Values are ratios of validation losses with 95 % intervals
-    over paired seeds.
+    over paired seeds. A first run with 20 seeds could not tell the scaled rate from the kept one.
     """
     old, new, beta2, epochs = (settings[k] for k in ("from batch", "to batch", "beta2", "epochs"))
     search = range(100, 103)
@@ -117,9 +117,9 @@ def raise_beta2(settings, seeds):
     source="taniguchi2024",
     where="Abstract: any choice of $\\beta_2$",
     says="ADOPT does not need its $\\beta_2$ to be tuned; Adam does.",
-    rule="For each $\\beta_2$, take the best step size and the ratio of the loss to the rule's best. "
-    "Reproduced: the largest ratio is below 1.5 for ADOPT and above 1.5 for Adam. Partly: it "
-    "is smaller for ADOPT. Not: otherwise.",
+    rule="For each $\\beta_2$, take the best step size and the ratio of its loss to the smallest "
+    "of that rule. Reproduced: the largest ratio is below 1.5 for ADOPT and above 1.5 for Adam. "
+    "Partly: it is smaller for ADOPT. Not: otherwise.",
     verdict=lambda m: (
         REPRODUCED
         if middle(m["ADOPT"]) < 1.5 < middle(m["Adam"])
