@@ -126,9 +126,9 @@ def hutchpp(op: LinearOperator, n: int = 99, seed: int = 0, progress: bool = Tru
 
     Q is an orthonormal basis of AΩ for m random signs Ω and holds most of the dominant
     eigenvectors; fresh signs v see to the rest. Unbiased, given any Q: the second term has the mean
-    tr PAP, just what the first one misses. Given Q its terms are independent, so that the standard error is
-    honest. (XTrace makes more of as many products, but its terms depend on each other, and their
-    spread understates its error.)
+    tr PAP, just what the first one misses. Given Q its terms are independent, so that the standard
+    error is honest. (XTrace makes more of as many products, but its terms depend on each other, and
+    their spread understates its error.)
 
     Parameters
     ----------
