@@ -1,6 +1,7 @@
 """Norms of a Hessian: closed forms, bias, coverage of the error bars, the bracket of Λ."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from companion.hessian.blocks import block_labels
 from companion.hessian.bracket import norm_inf_1, smoothness_bracket
 from companion.hessian.cauchy import cauchy_median, geometric_mean, median_factor, scale_mle
 from companion.hessian.norms import METHODS, norm11
+from companion.hessian.operators import Hessian
 from companion.hessian.rows import cauchy_rows, rademacher_rows, uniform_rows
+from companion.hessian.smoothness import partition_labels, smoothness_report
+from companion.models import MLP
 
 
 def generator(seed=0):
@@ -75,7 +79,6 @@ ORACLES = {  # matrix and its (1,1)-norm in closed form, or the definition where
     "arrow": (arrow(150), torch.tensor(2.0 * 150 - 1)),
     "uneven": (uneven(300), torch.tensor(280 + 20 * math.sqrt(20))),
 }
-ROWS = ("uniform", "rademacher", "cauchy")
 UNBIASED = {
     "median": lambda *args, **options: cauchy_median(*args, corrected=True, **options),
     "geometric mean": geometric_mean,
@@ -156,7 +159,7 @@ def test_the_spread_of_a_row_is_what_the_formula_says(method, variance):
 @pytest.mark.parametrize("matrix", ["rank one", "dense", "diagonal"])
 @pytest.mark.parametrize("method", ["median", "geometric mean", "mle"])
 def test_intervals_of_the_probes_cover(method, matrix):
-    h = {"rank one": torch.ones(5, 5), "dense": symmetric(30), "diagonal": torch.eye(5)}[matrix]
+    h = {"rank one": torch.ones(5, 5), "dense": symmetric(10), "diagonal": torch.eye(5)}[matrix]
     op = Copies(h.double(), 500)
     value, stderr, *_ = METHODS[method](op, 151, partition=500, seed=1)
     covered = (value - h.abs().sum()).abs() <= 1.96 * stderr
@@ -166,7 +169,8 @@ def test_intervals_of_the_probes_cover(method, matrix):
 @pytest.mark.parametrize(
     ("method", "name"),
     [
-        *[(f"{way} rows", name) for way in ROWS for name in ("Kronecker", "zero rows")],
+        *[(f"{way} rows", "Kronecker") for way in ("uniform", "rademacher", "cauchy")],
+        ("cauchy rows", "zero rows"),
         ("cauchy rows", "uneven"),  # the other two rarely draw the heavy rows
     ],
 )
@@ -268,7 +272,7 @@ def test_the_scale_is_the_most_likely_one():
 
 
 def test_probes_are_drawn_in_float64_for_a_float32_operator():
-    # float32's cauchy_ is cut at 2.67e6; among 8e6 entries in float64 some are larger.
+    # float32's cauchy_ is cut at 2.67e6; among 5e6 entries in float64 some are larger.
     seen = []
 
     class Spy(LinearOperator):
@@ -276,10 +280,10 @@ def test_probes_are_drawn_in_float64_for_a_float32_operator():
             seen.append(V.abs().max())
             return V
 
-    value = geometric_mean(Spy(500_000, torch.float32, "cpu"), 16).value
+    value = geometric_mean(Spy(300_000, torch.float32, "cpu"), 16).value
     assert max(seen) > 2.7e6
     assert value.dtype == torch.float32
-    assert value == pytest.approx(5e5, rel=0.01)
+    assert value == pytest.approx(3e5, rel=0.01)
 
 
 def test_a_seed_gives_the_same_answer_again():
@@ -404,9 +408,9 @@ def test_the_bracket_contains_the_value_of_the_semidefinite_program():
     """Compare with an independent bound: gradient descent on D, made feasible by scaling."""
     h = symmetric(30)
     log_d = h.abs().sum(1).log().requires_grad_()
-    optimizer = torch.optim.Adam([log_d], lr=0.03)
+    optimizer = torch.optim.Adam([log_d], lr=0.05)
     best = math.inf
-    for _ in range(600):
+    for _ in range(400):
         scale = (-log_d / 2).exp()
         top = torch.linalg.eigvalsh(scale[:, None] * h * scale).abs().max()
         loss = top * log_d.exp().sum()
@@ -433,3 +437,64 @@ def test_a_zero_matrix_has_the_constant_zero():
     op = Dense(torch.zeros(5, 5))
     lower, upper, *_ = smoothness_bracket(op)
     assert lower == upper == norm_inf_1(op).value == 0
+
+
+# Networks
+
+
+def network(sizes=(6, 12, 3)):
+    torch.manual_seed(0)
+    model = MLP(sizes, activation="tanh").double()
+    return model, torch.nn.functional.cross_entropy, (normal(40, 6), torch.arange(40) % 3)
+
+
+@pytest.mark.parametrize("partition", ["elements", "rows", "tensor"])
+def test_the_report_of_a_network_holds_for_its_dense_hessian(partition):
+    model, loss, data = network()
+    op = Hessian(model, loss, data)
+    h = op.dense()
+    table = smoothness_report(model, loss, data, partition)
+    spectral = torch.linalg.matrix_norm(h, 2).item()
+    norm = h.abs().sum().item() / op.d
+    assert table.lower["‖H‖₂"] <= spectral * (1 + 1e-9)
+    assert table.upper["‖H‖₂"] >= spectral * (1 - 1e-9)
+    assert table.value["d ‖H‖₂"] == pytest.approx(op.d * spectral, rel=1e-3)
+    assert table.value["‖H‖₁,₁ / d"] == pytest.approx(norm, rel=0.2)
+    assert table.upper["‖H‖₁,₁ / d"] <= norm * 1.4
+    low, high = table.lower["Λ / d"], table.upper["Λ / d"]
+    assert high <= low * 1.01
+    assert low <= spectral
+    if partition == "elements":
+        assert table.value["‖H‖∞→1 / d"] <= high <= norm
+    assert (table.products[:-1] > 0).all()
+    assert np.isnan(table.upper["‖H‖∞→1 / d"])
+
+
+def test_networks_obey_the_order_of_their_partitions():
+    model, loss, data = network()
+    op = Hessian(model, loss, data)
+    bounds = [
+        smoothness_bracket(op, partition_labels(op.parameters, name))
+        for name in ("elements", "rows", "tensor")
+    ] + [smoothness_bracket(op, 1)]
+    for fine, coarse in pairwise(bounds):
+        assert fine.lower < coarse.upper
+
+
+def test_labels_of_a_partition_of_parameters():
+    parameters = {"w": torch.zeros(2, 2), "b": torch.zeros(2)}
+    assert partition_labels(parameters, "tensor").tolist() == [0, 0, 0, 0, 1, 1]
+    assert partition_labels(parameters, "elements").tolist() == list(range(6))
+    own = lambda p, name: torch.tensor([[5, 2], [5, 5]]) if name == "w" else 1  # noqa: E731
+    assert partition_labels(parameters, own).tolist() == [1, 0, 1, 1, 2, 2]
+    with pytest.raises(ValueError, match="partition"):
+        partition_labels(parameters, "columns")
+
+
+def test_a_hessian_in_float32_gives_the_norm():
+    model, loss, (x, y) = network()
+    truth = Hessian(model, loss, (x, y)).dense().abs().sum()
+    op = Hessian(model.float(), loss, (x.float(), y))
+    value, stderr, *_ = norm11(op, products=101)
+    assert value.dtype == torch.float32
+    assert (value - truth).abs() < 4 * stderr

@@ -23,6 +23,7 @@ from torch import Tensor
 from companion.hessian.base import LinearOperator
 from companion.hessian.blocks import block_labels, block_sum
 from companion.hessian.estimate import Estimate
+from companion.hessian.lanczos import spectral_norm
 from companion.progress import bar
 
 
@@ -139,6 +140,7 @@ def smoothness_bracket(
     rank: int = 16,
     steps: int = 200,
     rtol: float = 1e-4,
+    tolerance: float = 1e-3,
     seed: int = 0,
 ) -> Bracket:
     r"""Bracket Λ_Φ(H), the smoothness constant of blockwise Adam at one Hessian.
@@ -153,6 +155,9 @@ def smoothness_bracket(
 
     .. math:: \Lambda_\Phi(H) \le \|D^{-1/2} H D^{-1/2}\|_2 \sum_b d_b h_b
 
+    That norm is the `spectral_norm` by Lanczos plus its residual, within which an eigenvalue lies:
+    the bound holds unless the random start is blind to the largest one.
+
     Parameters
     ----------
     op : LinearOperator
@@ -163,9 +168,11 @@ def smoothness_bracket(
     rank : int, default 16
         r, columns of V: a few suffice on all matrices that we tried.
     steps : int, default 200
-        Most products with V.
+        Most products with V, and most of Lanczos.
     rtol : float, default 1e-4
         Stop when ten products raised the lower bound by less than this.
+    tolerance : float, default 1e-3
+        Residual of Lanczos, relative; the upper bound is too large by up to this.
     seed : int, default 0
         Of the start.
 
@@ -175,7 +182,8 @@ def smoothness_bracket(
 
     Notes
     -----
-    Cost: at most rank × steps products for the lower bound. Memory: some 4 × rank columns.
+    Cost: at most (rank + 1) × steps products. Memory: some 4 × rank columns, and one for each
+    product of Lanczos.
     Derived here.
 
     Examples
@@ -207,13 +215,9 @@ def smoothness_bracket(
     floor = lower / op.d * torch.finfo(op.dtype).eps ** 0.5
     h = (norms / blocks.roots).clamp_min(floor)
     scale = torch.where(h > 0, h.rsqrt(), 0.0)[blocks.labels, 0]
-    top, more = _largest(Scaled(op, scale))
-    upper = top * (blocks.roots.square() * h).sum()
-    return Bracket(lower, torch.maximum(lower, upper), products + more, seed)
-
-
-def _largest(op: LinearOperator) -> tuple[Tensor, int]:
-    return torch.linalg.eigvalsh(op.dense()).abs().max(), op.d
+    top = spectral_norm(Scaled(op, scale), tolerance, steps, seed + 1)
+    upper = (top.value + top.stderr) * (blocks.roots.square() * h).sum()
+    return Bracket(lower, torch.maximum(lower, upper), products + top.products, seed)
 
 
 def _finite(bound: Tensor) -> Tensor:

@@ -26,9 +26,17 @@ from companion.hessian.blocks import block_labels, block_sum
 from companion.hessian.estimate import Estimate
 from companion.progress import bar
 
-COLUMNS = 16  # probes that go through the operator together
+COLUMNS = 16  # probes that go through the operator together, as far as they fit into
+NUMBERS = 2**27  # float64 numbers, 1 GiB
 ZERO = 1e-290  # a zero row's log goes in as that of 2.2e-308; less than this comes out as 0
-GROUPS = 32  # groups of probes of which the geometric mean keeps running sums
+GROUPS = 32  # groups of probes of which the geometric mean keeps running sums; 8 for large d
+
+
+def chunks(total: int, d: int) -> Iterator[int]:
+    """Yield how many of ``total`` columns of d numbers go through the operator together."""
+    most = max(1, min(COLUMNS, NUMBERS // d))
+    for start in range(0, total, most):
+        yield min(most, total - start)
 
 
 def cauchy_logs(op: LinearOperator, n: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -38,8 +46,7 @@ def cauchy_logs(op: LinearOperator, n: int, generator: torch.Generator) -> Itera
     and would make a flat row of many entries look too small. A zero gives log(2.2e-308).
     """
     with bar(n, unit="product") as progress:
-        for start in range(0, n, COLUMNS):
-            k = min(COLUMNS, n - start)
+        for k in chunks(n, op.d):
             v = torch.empty(k, op.d, dtype=torch.float64).cauchy_(generator=generator).T
             x = (op @ v.to(op.device, op.dtype)).double()
             if not bool(x.isfinite().all()):
@@ -186,7 +193,7 @@ def scale_mle(op: LinearOperator, n: int = 50, *, seed: int = 0, partition=None)
 class LogMeans:
     r"""Running means of log |Hv| over probes, from which the geometric means of the rows follow.
 
-    Keeps a sum for each of 32 groups of probes: the spread of the groups gives the standard error.
+    Keeps a sum for each of 32 groups of probes, whose spread gives the standard error.
 
     Parameters
     ----------
@@ -196,13 +203,14 @@ class LogMeans:
 
     def __init__(self, op: LinearOperator, generator: torch.Generator):
         self.op, self.generator, self.n = op, generator, 0
-        self.sums = torch.zeros(op.d, GROUPS, dtype=torch.float64, device=op.device)
-        self.counts = torch.zeros(GROUPS, dtype=torch.float64, device=op.device)
+        self.groups = max(8, min(GROUPS, NUMBERS // op.d))
+        self.sums = torch.zeros(op.d, self.groups, dtype=torch.float64, device=op.device)
+        self.counts = torch.zeros(self.groups, dtype=torch.float64, device=op.device)
 
     def add(self, n: int) -> None:
         """Take n more probes."""
         for logs in cauchy_logs(self.op, n, self.generator):
-            slot = torch.arange(self.n, self.n + logs.shape[1], device=logs.device) % GROUPS
+            slot = torch.arange(self.n, self.n + logs.shape[1], device=logs.device) % self.groups
             self.sums.index_add_(1, slot, logs)
             self.counts.index_add_(0, slot, torch.ones_like(logs[0]))
             self.n += logs.shape[1]
@@ -214,7 +222,7 @@ class LogMeans:
     def estimate(self, seed: int, partition=None) -> Estimate:
         """Return their sum over blocks."""
         influence = (self.sums - self.counts * (self.sums.sum(1, keepdim=True) / self.n)) / self.n
-        influence = influence[:, : min(self.n, GROUPS)]
+        influence = influence[:, : min(self.n, self.groups)]
         return summed(self.op, self.scale(), influence, self.n, seed, partition)
 
 
@@ -228,7 +236,7 @@ def geometric_mean(op: LinearOperator, n: int = 50, *, seed: int = 0, partition=
     :math:`\cos^{2n}(\pi/2n) / \cos^n(\pi/n) - 1 \to 2.467/n`. Derived here.
 
     Parameters and errors are those of `cauchy_median`. Cost: n products. Memory: 32 running sums
-    and 16 columns of d numbers, whatever n.
+    and 16 columns of d numbers, whatever n; 8 sums and one column where d is above 10⁸.
 
     Examples
     --------

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from companion.hessian.base import LinearOperator
 from companion.hessian.blocks import block_labels, block_sum
-from companion.hessian.cauchy import COLUMNS, ZERO, LogMeans
+from companion.hessian.cauchy import ZERO, LogMeans, chunks
 from companion.hessian.estimate import Estimate
 from companion.progress import bar
 
@@ -18,7 +18,7 @@ def row_norms(op: LinearOperator, rows: Tensor) -> Tensor:
     """Return the 1-norms of the given rows, float64, from indices of shape (m,); m products."""
     norms = []
     with bar(len(rows), unit="product") as progress:
-        for chunk in rows.to(op.device).split(COLUMNS):
+        for chunk in rows.to(op.device).split(list(chunks(len(rows), op.d))):
             unit = torch.zeros(op.d, len(chunk), dtype=op.dtype, device=op.device)
             unit[chunk, torch.arange(len(chunk), device=op.device)] = 1
             norms.append((op @ unit).abs().sum(0, dtype=torch.float64))
@@ -128,8 +128,7 @@ def rademacher_rows(
     probes = products // 2
     squares = torch.zeros(op.d, dtype=torch.float64, device=op.device)
     with bar(probes, unit="product") as progress:
-        for start in range(0, probes, COLUMNS):
-            k = min(COLUMNS, probes - start)
+        for k in chunks(probes, op.d):
             v = torch.randint(2, (k, op.d), generator=generator).T * 2 - 1
             squares += (op @ v.to(op.device, op.dtype)).double().square().sum(1)
             progress.update(k)
