@@ -3,7 +3,8 @@
 A network 784-16-10 with ReLUs, Adam, and the step size η / √(1 + t/100) after t steps. The chapter
 "Phase diagrams of networks" draws its MNIST figures from the table. These settings are our own. A
 seed fixes the initial parameters and the order of the images, for all cells alike. The images come
-from the package's cache, see `companion.data`. About ten minutes on one core.
+from the package's cache, see `companion.data`. About twelve minutes on one core:
+``python -m benchmarks.phase_networks``.
 """
 
 import argparse
