@@ -174,6 +174,7 @@ def test_exponential_is_its_series_and_a_group():
     equal(both.dense(), exponential(A, 0.7).dense(), 1e-12)
     slope = (exponential(A, 1e-6).dense() - exponential(A, -1e-6).dense()) / 2e-6
     equal(slope, A, 1e-8)
+    assert exponential(skew(200, 1), 3.0).error() < 1e-14, "also far away"
     off = A[~torch.eye(9, dtype=torch.bool)]
     assert abs(skew(300, 0).var().item() - 2) < 0.1  # entries of M - Mᵀ
     assert off.unique().numel() == 72
