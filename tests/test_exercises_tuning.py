@@ -120,3 +120,17 @@ def test_the_step_of_adam_on_a_scaled_loss_is_that_with_eps_over_the_scale():
         old.step()
         new.step()
     torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.5), (0.9, 0.98), (0.5, 0.25)])
+def test_where_the_gradient_stops_the_steps_of_adam_are_geometric(betas):
+    x = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer, path = Adam([x], lr=0.01, betas=betas, eps=0.0), []
+    for t in range(1_020):  # so long that bias correction is over
+        x.grad = torch.full_like(x, 3.0 if t < 1_000 else 0.0)
+        optimizer.step()
+        path.append(x.item())
+    steps = torch.tensor(path[999:], dtype=torch.float64).diff()
+    ratio = betas[0] / betas[1] ** 0.5
+    expected = -0.01 * ratio ** torch.arange(1, 21, dtype=torch.float64)
+    torch.testing.assert_close(steps, expected, rtol=1e-5, atol=1e-12)
