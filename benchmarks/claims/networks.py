@@ -26,8 +26,8 @@ def judge(m) -> str:
     source="zhang2022",
     where="Experiments, MNIST",
     chapter="convergence/04_networks",
-    says="The phase diagram of a network on MNIST agrees with the theory: as $\\beta_2$ grows, there "
-    "is a transition from divergence to convergence, for a wide range of $\\beta_1$.",
+    says="The phase diagram of a network on MNIST agrees with the theory: as $\\beta_2$ grows, "
+    "there is a transition from divergence to convergence, for a wide range of $\\beta_1$.",
     rule="Reproduced: at $\\beta_1 = .9$ and at $\\beta_1 = 0$ the median loss at $\\beta_2 = 0$ "
     "is at least .99 log 10, that of guessing, and less than half of it at $\\beta_2 = .999$, both "
     "with the best of three step sizes. Partly: for one of the two. Not: otherwise.",
