@@ -112,8 +112,9 @@ class GPT(nn.Module):
     through the tied weights a token first predicts itself). Parameters:
     V·C + block·C + layers·(12 C² + 13 C) + 2 C.
 
-    Attention is ``scaled_dot_product_attention``. Its fused kernels have no second derivative; for
-    Hessian products run the model under ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``.
+    Attention is ``scaled_dot_product_attention``. Its fused kernels have no second derivative, and
+    the one for CPUs does not batch over models: for Hessian products and for `companion.ensemble`
+    run the model under ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``.
 
     References
     ----------
