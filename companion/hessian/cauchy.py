@@ -42,8 +42,9 @@ def chunks(total: int, d: int) -> Iterator[int]:
 def cauchy_logs(op: LinearOperator, n: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield log |Hv| for n Cauchy probes v, float64, in chunks of shape (d, ≤ 16).
 
-    The probes are drawn in float64 on the CPU: ``cauchy_`` in float32 cuts their tail at 2.67e6,
-    and would make a flat row of many entries look too small. A zero gives log(2.2e-308).
+    The probes are drawn in float64 on the CPU: one seed, one draw, any device, and a tail that a
+    uniform number in float32, of steps 2⁻²⁴, would cut near 5e6. A cut tail makes long flat rows
+    look too small. A zero gives log(2.2e-308).
     """
     with bar(n, unit="product") as progress:
         for k in chunks(n, op.d):
