@@ -17,6 +17,7 @@ SOURCES = {  # in the order of the book
     "zhang2022": "Adam can converge without any modification",
     "taniguchi2024": "ADOPT",
     "xie2024": "Adam exploits ℓ∞-geometry",
+    "marek2025": "Small batch size training for language models",
     "maes2024": "Understanding Adam requires better rotation dependent assumptions",
 }
 HEAD = """\
