@@ -24,7 +24,7 @@ from companion.optim.partitions import AdamMini
 from companion.rotation import chain, rotate
 from companion.train import fit
 
-RESULTS = Path(__file__).resolve().parent.parent / "book/geometry/results"
+RESULTS = Path(__file__).resolve().parent.parent / "companion/results"
 SEEDS = (1, 2, 3)
 BETAS = (0.9, 0.99)
 

@@ -25,7 +25,7 @@ BETA2 = [0.0, 0.5, 0.8, 0.9, 0.97, 0.99, 0.999]
 STEP_SIZES = [1e-3, 3e-3, 1e-2]
 BATCHES = [8, 32, 128]
 MEASURED = 2_000  # training images, the first, on which the loss is measured
-TABLE = Path(__file__).parent.parent / "book/convergence/results/phase_networks.csv"
+TABLE = Path(__file__).parent.parent / "companion/results/phase_networks.csv"
 
 
 def schedule(t):

@@ -1,4 +1,4 @@
-"""Tune Adam and AdaSGD on rotated quadratics; save book/geometry/results/quadratics.csv.
+"""Tune Adam and AdaSGD on rotated quadratics; save companion/results/quadratics.csv.
 
 The loss is x'ᵀ Rᵀ diag(λ) R x' / 2 with R = exp(tA), where A is `companion.rotation.skew`. Every
 draw has its own A and its own starts x ~ N(0, I), and begins at x' = Rᵀx: at the same loss for
@@ -22,7 +22,7 @@ from companion.progress import bar
 from companion.rotation import skew
 from companion.simulate import trajectory
 
-RESULT = Path(__file__).parent.parent / "book" / "geometry" / "results" / "quadratics.csv"
+RESULT = Path(__file__).parent.parent / "companion" / "results" / "quadratics.csv"
 BETAS = ((0.0, 0.0), (0.9, 0.99), (0.9, 0.999))
 TIMES = (0.0, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1)
 LRS = torch.logspace(-3.2, 0.6, 39, dtype=torch.float64).view(-1, 1, 1)

@@ -321,7 +321,7 @@ def paths(f, trajectories, xlim, ylim, minimiser=None, ax=None) -> plt.Axes:
     return ax
 
 
-def stamp(target, seeds=None, extra=None) -> None:
+def stamp(target, seeds=None, extra=None, stored=False) -> None:
     """Write in small grey letters how a figure was made: its scale, its seeds, and anything else.
 
     Parameters
@@ -332,6 +332,9 @@ def stamp(target, seeds=None, extra=None) -> None:
         How many, or which, seeds.
     extra : str, optional
         Such as the data set.
+    stored : bool, default False
+        The figure shows results of `companion.results`, which were made beforehand, and are the
+        same at every scale of the page.
 
     Examples
     --------
@@ -342,7 +345,7 @@ def stamp(target, seeds=None, extra=None) -> None:
     >>> plt.close(figure)
     """
     count = seeds if seeds is None or isinstance(seeds, int) else len(seeds)
-    parts = [f"{scale.name()} scale"]
+    parts = ["stored results" if stored else f"{scale.name()} scale"]
     if count is not None:
         parts.append(f"{count} seed" if count == 1 else f"{count} seeds")
     text = ", ".join(parts + ([extra] if extra else []))

@@ -219,18 +219,19 @@ def test_paths_draw_each_trajectory_over_the_field():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "extra", "text"),
+    ("seeds", "extra", "stored", "text"),
     [
-        (5, None, "smoke scale, 5 seeds"),
-        (range(1), "digits", "smoke scale, 1 seed, digits"),
-        (None, None, "smoke scale"),
+        (5, None, False, "smoke scale, 5 seeds"),
+        (range(1), "digits", False, "smoke scale, 1 seed, digits"),
+        (None, None, False, "smoke scale"),
+        (3, "MNIST", True, "stored results, 3 seeds, MNIST"),
     ],
 )
-def test_stamp_says_scale_and_seeds(monkeypatch, seeds, extra, text):
+def test_stamp_says_scale_and_seeds(monkeypatch, seeds, extra, stored, text):
     monkeypatch.setenv("COMPANION_SCALE", "smoke")
     figure, ax = plt.subplots()
-    plot.stamp(ax, seeds, extra)
-    plot.stamp(figure, seeds, extra)
+    plot.stamp(ax, seeds, extra, stored)
+    plot.stamp(figure, seeds, extra, stored)
     assert ax.texts[0].get_text() == figure.get_supxlabel() == text
     draw(ax)
 
