@@ -131,12 +131,12 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--width", type=int, nargs="+", default=[40, 20], help="(40 20)")
+    parser.add_argument("--width", type=int, nargs="+", default=[32, 16], help="(32 16)")
     parser.add_argument("--samples", type=int, default=600, help="images of the loss (600)")
     parser.add_argument("--steps", type=int, default=300, help="training steps of Adam (300)")
     parser.add_argument("--rtol", type=float, default=0.05, help="relative error (0.05)")
-    parser.add_argument("--repetitions", type=int, default=200, help="of the default (200)")
-    parser.add_argument("--least", type=int, default=30, help="repetitions at many products (30)")
+    parser.add_argument("--repetitions", type=int, default=100, help="of the default (100)")
+    parser.add_argument("--least", type=int, default=20, help="repetitions at many products (20)")
     parser.add_argument("--only", default="", help="matrices whose name contains this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
