@@ -24,7 +24,7 @@ from companion.optim import ADOPT, Adam, AMSGrad
 from companion.optim.base import descend, lerp
 from companion.problems import AdoptToy
 
-HOME = Path(__file__).parents[1] / "book" / "convergence" / "results" / "toy.csv"
+HOME = Path(__file__).parents[1] / "companion" / "results" / "toy.csv"
 NAMES = {q: "median" if q == 0.5 else f"q{q * 100:.0f}" for q in QUANTILES}
 BETA2 = (0.1, 0.5, 0.9, 0.99, 0.999)
 
