@@ -28,8 +28,10 @@ HEAD = """\
 Every claim of the source papers that this book touches, how it was tested here, and what came out.
 A failed reproduction is a result, and stands here like any other.
 
-The rule of each verdict was written before its experiment was run, and a program applies it to the
-numbers on disk: nobody judges by eye.
+The rule of each verdict stands beside its experiment, and a program applies it to the numbers on
+disk: nobody judges by eye.
+Rules are written before the run that they judge; where trial runs had been seen by then, the entry
+says so.
 *Reproduced* means that every condition of the rule holds, *partly* that some do, and
 *not reproduced* that none does, unless the rule says otherwise.
 Where a size differs from the paper's, the settings say so.
@@ -104,7 +106,8 @@ def page() -> str:
 
 def _value(value) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(map(_value, value))
+        inside = (f"({_value(v)})" if isinstance(v, list | tuple) else _value(v) for v in value)
+        return ", ".join(inside)
     return f"{value:,}".replace(",", " ") if isinstance(value, int) else str(value)
 
 

@@ -111,6 +111,7 @@ def maes_global(settings, seeds):
     """Train a network on the digits by Adam; training loss, mean of the last 20 steps.
 
     Median, lowest and highest seed at the step size of lowest median.
+    The margin of 1.2 was set after runs of other seeds.
     """
     d = sum(p.numel() for p in MLP(settings["network"]).parameters())
     turns = {
@@ -137,6 +138,7 @@ def maes_output_wise(settings, seeds):
     """Train a network on the digits by Adam; training loss, mean of the last 20 steps.
 
     Median, lowest and highest seed at the step size of lowest median.
+    The margin of 1.2 was set after runs of other seeds.
     """
     params = list(MLP(settings["network"]).double().parameters())
     turns = {
