@@ -21,6 +21,7 @@ from companion.hessian import (
     trace,
     tridiagonal,
 )
+from companion.hessian.linearize import Linearized
 from companion.models import MLP
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -266,6 +267,29 @@ def test_refuses(kind, change, message):
     parts = PARTS | change
     with pytest.raises(ValueError, match=message):
         kind(parts.pop("model")(), **parts)
+
+
+def branching(z, y):
+    return (z - y).square().mean() * (2 if z.sum() > 0 else 1)
+
+
+def test_a_loss_that_looks_at_values_is_refused_or_run_untraced():
+    model, _, x, y = case("tanh mlp")
+    y, v = model(x).detach() + 1, normal(43)
+    with pytest.raises(RuntimeError, match="trace=False"):
+        Hessian(model, branching, (x, y)) @ v
+    product = Hessian(model, branching, (x, y), trace=False) @ v
+    torch.testing.assert_close(product, dense_hessian(model, branching, x, y) @ v, **EXACT)
+
+
+def test_a_wrong_trace_is_refused(monkeypatch):
+    model, loss, x, y = case("tanh mlp")
+    linear = Linearized.linear
+    monkeypatch.setattr(
+        Linearized, "linear", lambda *inputs: [1.01 * product for product in linear(*inputs)]
+    )
+    with pytest.raises(RuntimeError, match="not the derivative"):
+        Hessian(model, loss, (x, y)) @ normal(43)
 
 
 @pytest.mark.parametrize("make", [dropout, running])

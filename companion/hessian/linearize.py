@@ -50,7 +50,15 @@ class Linearized:
                 graph = make_fx(flat)(*primals, *tangents)
             except NotImplementedError as error:
                 raise RuntimeError(f"no second derivative: {error}") from error
+            except RuntimeError as error:
+                if "tracing tensor" not in str(error):
+                    raise
+                raise RuntimeError(
+                    "the model or the loss decides by values inside tensors, which cannot be "
+                    "traced; pass trace=False"
+                ) from error
         self._primal, self._linear = _cut(graph, n, sizes[-1])
+        self.checked = False  # whether a product has been compared with an untraced one
         self.column_bytes = _peak(self._linear.graph)
         self.largest_bytes = max((_bytes(node) for node in self._linear.graph.nodes), default=0)
 

@@ -116,7 +116,7 @@ class Curvature(LinearOperator):
         residuals = self._kept.get(number)
         if residuals is None:
             (value,), residuals = trace.primal(primals)
-            self._check_trace(value, batch, number)
+            self._check_trace(trace, value, residuals, batch)
             if (
                 size(r for kept in (*self._kept.values(), residuals) for r in kept)
                 <= self.max_bytes
@@ -186,8 +186,21 @@ class Curvature(LinearOperator):
                 raise ValueError(f"loss: batch {number} gives {loss.item()}, which has no Hessian")
             self._same(loss, again)
 
-    def _check_trace(self, value: Tensor, batch: Batch, number: int) -> None:
+    def _check_trace(self, trace: Linearized, value: Tensor, residuals, batch: Batch) -> None:
+        """Refuse a trace with another loss, or, once a trace, with another product."""
         self._same(value, self.objective(self.parameters, batch))
+        if trace.checked:
+            return
+        v = torch.randn(self.d, generator=torch.Generator().manual_seed(0)).to(
+            self.device, self.dtype
+        )
+        expected = self._untraced(batch)(v.unsqueeze(0))[0]
+        error = torch.linalg.vector_norm(
+            _flat(trace.linear(residuals, self._rows(v)), 0) - expected
+        )
+        if error > torch.finfo(self.dtype).eps ** 0.5 * torch.linalg.vector_norm(expected):
+            raise RuntimeError("the traced product is not the derivative; pass trace=False")
+        trace.checked = True
 
     @staticmethod
     def _same(one: Tensor, other: Tensor) -> None:
