@@ -13,7 +13,7 @@ from companion.hessian.base import LinearOperator
 from companion.hessian.linearize import Linearized, size, twice_differentiable
 
 Batch = tuple[Tensor, ...]
-CACHE = 2**22  # bytes of one tensor: columns together gain on a CPU while their tensors stay in it
+CACHE = 2**24  # bytes of one tensor: columns together gain on a CPU while their tensors stay in it
 
 
 class Curvature(LinearOperator):
