@@ -137,28 +137,3 @@ def theorem_4_1(settings, seeds):
                     worst = max(worst, share - slack - right)
         measured[f"largest excess, {name}"] = worst
     return measured
-
-
-@claim(
-    id="linf-theorem-4-1-gpt2",
-    where="Theorem 4.1, at the probes of Section 4.2",
-    says=(
-        "Algorithm 4 comes with a guarantee that depends mildly on the dimension, and is used with "
-        "50 probes on GPT-2. (Whether the guarantee covers that use is our question.)"
-    ),
-    rule="Reproduced: at 50 probes the bound for d = 124 million is below 5 % for a relative error "
-    "of 100 %, the largest one it is stated for. Partly: it is below one. Not: otherwise.",
-    verdict=lambda m: grade(
-        m["bound at n = 50, error 100 %"] < 0.05, m["bound at n = 50, error 100 %"] < 1
-    ),
-    settings={"d": 124_000_000, "n": 50},
-    **HERE,
-)
-def theorem_4_1_gpt2(settings, seeds):
-    """Evaluate the bound, and find the probes at which it is 5 %; nothing is drawn."""
-    d = settings["d"]
-    measured = {"bound at n = 50, error 100 %": bound(settings["n"], 1.0, d)}
-    for delta in (1.0, 0.05):
-        n = next(n for n in range(1, 10**6) if bound(n, delta, d) <= 0.05)
-        measured[f"probes for 5 %, error {100 * delta:g} %"] = n
-    return measured

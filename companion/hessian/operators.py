@@ -13,7 +13,8 @@ from companion.hessian.base import LinearOperator
 from companion.hessian.linearize import Linearized, size, twice_differentiable
 
 Batch = tuple[Tensor, ...]
-CACHE = 2**24  # bytes of one tensor: columns together gain on a CPU while their tensors stay in it
+# On a CPU columns gain by going together while a tensor of theirs stays in the cache, up to a few.
+CACHE, FEW = 2**24, 8  # bytes, columns
 
 
 class Curvature(LinearOperator):
@@ -141,7 +142,7 @@ class Curvature(LinearOperator):
         """Return how many columns share a pass: what memory, and a CPU's cache, allow."""
         room = self.max_bytes // max(trace.column_bytes, 1)
         if self.device.type == "cpu":
-            room = min(room, CACHE // max(trace.largest_bytes, 1))
+            room = min(room, CACHE // max(trace.largest_bytes, 1), FEW)
         return max(1, room)
 
     def _untraced(self, batch: Batch) -> Callable[[Tensor], Tensor]:
