@@ -213,7 +213,29 @@ class Curvature(LinearOperator):
             )
 
 
-class Hessian(Curvature):
+class OfNetwork(Curvature):
+    """A curvature of the mean loss of a model over data; arguments as for :class:`Hessian`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        data: tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]],
+        chunk: int | None = None,
+        max_bytes: int = 2**31,
+        trace: bool = True,
+    ):
+        _check_modules(model)
+        self.model, self.criterion = model, loss
+        batches, weights = _batches(data)
+        super().__init__(_trainable(model), batches, weights, chunk, max_bytes, trace)
+
+    def objective(self, parameters, batch):
+        x, y = batch
+        return self.criterion(functional_call(self.model, parameters, (x,)), y)
+
+
+class Hessian(OfNetwork):
     r"""The Hessian :math:`\nabla^2 L(\theta)` of the mean loss over data.
 
     .. math::
@@ -285,20 +307,6 @@ class Hessian(Curvature):
     tensor([12., 48.])
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        data: tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]],
-        chunk: int | None = None,
-        max_bytes: int = 2**31,
-        trace: bool = True,
-    ):
-        _check_modules(model)
-        self.model, self.criterion = model, loss
-        batches, weights = _batches(data)
-        super().__init__(_trainable(model), batches, weights, chunk, max_bytes, trace)
-
     @classmethod
     def of(
         cls,
@@ -314,15 +322,11 @@ class Hessian(Curvature):
         Curvature.__init__(self, {"x": x}, [()], [1.0], chunk, max_bytes, trace)
         return self
 
-    def objective(self, parameters, batch):
-        x, y = batch
-        return self.criterion(functional_call(self.model, parameters, (x,)), y)
-
     def product(self, parameters, batch, v):
         return jvp(lambda p: grad(self.objective)(p, batch), (parameters,), (v,))[1]
 
 
-class GaussNewton(Curvature):
+class GaussNewton(OfNetwork):
     r"""The generalised Gauss–Newton matrix of the mean loss over data.
 
     .. math::
@@ -349,22 +353,6 @@ class GaussNewton(Curvature):
     >>> torch.allclose(G.dense(), H.dense())  # of a linear model
     True
     """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        data: tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]],
-        chunk: int | None = None,
-        max_bytes: int = 2**31,
-        trace: bool = True,
-    ):
-        _check_modules(model)
-        self.model, self.criterion = model, loss
-        batches, weights = _batches(data)
-        super().__init__(_trainable(model), batches, weights, chunk, max_bytes, trace)
-
-    objective = Hessian.objective
 
     def product(self, parameters, batch, v):
         x, y = batch
