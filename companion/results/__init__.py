@@ -27,9 +27,8 @@ def load(name: str) -> pd.DataFrame:
     >>> load("networks-gpt").optimizer.unique()[:2].tolist()
     ['SGD', 'AdaSGD']
     """
-    path = files(__name__) / f"{name}.csv"
-    if not path.is_file():
-        found = sorted(p.name.removesuffix(".csv") for p in files(__name__).iterdir())
-        raise ValueError(f"name: {name!r} is not among {[n for n in found if '.' not in n]}")
-    with path.open(encoding="utf-8") as file:
+    found = {p.name.removesuffix(".csv"): p for p in files(__name__).iterdir() if ".csv" in p.name}
+    if name not in found:
+        raise ValueError(f"name: expected one of {sorted(found)}, got {name!r}")
+    with found[name].open(encoding="utf-8") as file:
         return pd.read_csv(file)
