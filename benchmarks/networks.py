@@ -25,7 +25,7 @@ from companion.rotation import chain, rotate
 from companion.train import fit
 
 RESULTS = Path(__file__).resolve().parent.parent / "companion/results"
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5, 6)
 BETAS = (0.9, 0.99)
 
 
