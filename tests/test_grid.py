@@ -48,7 +48,7 @@ CASES = [(name, {}) for name in optim.__all__] + [
 @pytest.mark.parametrize("kernel", [True, False])
 def label(value) -> str:
     """Return a short name that is the same in every process: one without addresses."""
-    return re.sub(r"<function .*?>", "function", str(value))[:40]
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))[:40]
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=label)

@@ -55,7 +55,7 @@ def alone(optimizer, grad, x0, steps, schedule=None, **hyper):
 
 def label(value) -> str:
     """Return a short name that is the same in every process: one without addresses."""
-    return re.sub(r"<function .*?>", "function", str(value))[:40]
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))[:40]
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=label)
