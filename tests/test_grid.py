@@ -45,12 +45,12 @@ CASES = [(name, {}) for name in optim.__all__] + [
 ]
 
 
-@pytest.mark.parametrize("kernel", [True, False])
 def label(value) -> str:
     """Return a short name that is the same in every process: one without addresses."""
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))[:40]
 
 
+@pytest.mark.parametrize("kernel", [True, False])
 @pytest.mark.parametrize(("name", "options"), CASES, ids=label)
 def test_a_cell_equals_the_drop_in_optimizer_alone_on_the_same_samples(name, options, kernel):
     optimizer, steps, d, seeds = getattr(optim, name), 60, 3, 4
