@@ -1,5 +1,4 @@
 import os
-import re
 import signal
 import threading
 
@@ -12,6 +11,7 @@ from companion import grid, optim
 from companion.grid import Samples, run
 from companion.problems import Function2, HintonRprop, LeastSquares, Quadratic
 from companion.simulate import iterates
+from tests.naming import label
 
 F64 = torch.float64
 SLOPES = torch.tensor([5.0, -1.0, -1.0, -1.0, -0.5], dtype=F64)
@@ -43,11 +43,6 @@ CASES = [(name, {}) for name in optim.__all__] + [
     ("SignSGD", {"momentum": 0.5}),
     ("BlockwiseAdam", {"partition": lambda p, name: LABELS}),
 ]
-
-
-def label(value) -> str:
-    """Return a short name that is the same in every process: one without addresses."""
-    return re.sub(r" at 0x[0-9a-f]+", "", str(value))[:40]
 
 
 @pytest.mark.parametrize("kernel", [True, False])

@@ -14,6 +14,7 @@ from companion import optim
 from companion.optim import fused, partitions
 from companion.problems import gradient, rastrigin, rosenbrock
 from tests import reference_rules as reference
+from tests.naming import label
 
 EVERY = [getattr(optim, name) for name in optim.__all__]
 SHAPES = ((), (3,), (4, 3), (2, 3, 2, 2), (5,))
@@ -26,17 +27,6 @@ DECAYS = [
     {"weight_decay": 0.1, "maximize": True},
     {"weight_decay": 0.1, "decoupled": True, "maximize": True},
 ]
-
-
-def label(value):
-    """Name a case in pytest's output."""
-    if isinstance(value, type):
-        return value.__name__
-    if isinstance(value, dict):
-        return "-".join(f"{k}={getattr(v, '__name__', v)}" for k, v in value.items()) or "defaults"
-    value = value.func if isinstance(value, partial) else value
-    # Never an address: the processes that share the tests have to agree on their names.
-    return getattr(value, "__name__", str(value))
 
 
 every = pytest.mark.parametrize("cls", EVERY, ids=label)

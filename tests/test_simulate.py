@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 from torch import nn
@@ -7,6 +5,7 @@ from torch import nn
 from companion import optim
 from companion.problems import LeastSquares, Quadratic
 from companion.simulate import iterates, tidy, trajectory
+from tests.naming import label
 
 D, SEEDS, STEPS = 4, 2, 25
 F = LeastSquares.random(n=12, d=D, kappa=20, noise=1.0, seed=0)
@@ -51,11 +50,6 @@ def alone(optimizer, grad, x0, steps, schedule=None, **hyper):
         if scheduler:
             scheduler.step()
     return torch.stack(path)
-
-
-def label(value) -> str:
-    """Return a short name that is the same in every process: one without addresses."""
-    return re.sub(r" at 0x[0-9a-f]+", "", str(value))[:40]
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=label)

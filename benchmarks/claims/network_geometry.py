@@ -6,8 +6,7 @@ from benchmarks.claims import claim, grade, middle
 from companion import results
 
 CHAPTER = "geometry/07_networks"
-GPT = {"source": "xie2024", "chapter": CHAPTER, "seeds": range(1, 7)}
-RESNET = GPT
+HERE = {"source": "xie2024", "chapter": CHAPTER, "seeds": range(1, 7)}
 SETTINGS = {
     "gpt": {
         "task": "gpt",
@@ -80,7 +79,7 @@ def _below(m):
     verdict=_below,
     settings=SETTINGS["gpt"]
     | {"pairs": [["Adam", "AdaSGD"], ["Adam", "rotated Adam"], ["AdaSGD", "rotated Adam"]]},
-    **GPT,
+    **HERE,
 )
 def figure_1(settings, seeds):
     """Train at the tuned learning rate of each optimizer; paired differences of the final loss.
@@ -107,7 +106,7 @@ def figure_1(settings, seeds):
             ["AdaSGD", "SGD"],
         ]
     },
-    **RESNET,
+    **HERE,
 )
 def figure_4(settings, seeds):
     """Train at the tuned learning rate of each optimizer; paired differences of the final loss.
@@ -128,7 +127,7 @@ def figure_4(settings, seeds):
         *(middle(m["Adam"]) < middle(m[name]) for name in ("rotated Adam", "AdaSGD"))
     ),
     settings=SETTINGS["gpt"] | {"largest lr": 0.03},
-    **GPT | {"seeds": (0,)},
+    **HERE | {"seeds": (0,)},
 )
 def figure_3(settings, seeds):
     """Compare the final loss at the largest learning rate with the best one; excess in nats.
@@ -178,7 +177,7 @@ def _constants_and_losses(settings, seeds):
     rule=PAIRS,
     verdict=_agree,
     settings=SETTINGS["gpt"] | NORMS,
-    **GPT,
+    **HERE,
 )
 def table_2(settings, seeds):
     """Measure each constant at the end of its own run, and compare with the final losses.
@@ -199,7 +198,7 @@ def table_2(settings, seeds):
     rule=PAIRS,
     verdict=_agree,
     settings=SETTINGS["resnet"] | NORMS,
-    **RESNET,
+    **HERE,
 )
 def table_4(settings, seeds):
     """Measure each constant at the end of its own run, and compare with the final losses.
@@ -224,7 +223,7 @@ def table_4(settings, seeds):
     ),
     settings={"gpt": SETTINGS["gpt"], "resnet": SETTINGS["resnet"]}
     | {"norms": "companion/results/network-norms.csv: all stops of all runs of seed 1"},
-    **GPT,
+    **HERE,
 )
 def rotation_norm(settings, seeds):
     """Compare native and rotated coordinates at the same networks.
