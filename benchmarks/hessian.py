@@ -6,12 +6,11 @@ gradient's of that round, divided by the columns: it does not depend on who else
 as much as seconds would. ``speed / curvlinops`` compares with curvlinops in the same round.
 Preparation (tracing) is timed apart. curvlinops takes part where it is installed.
 
-    python benchmarks/hessian.py --rounds 9 --threads 1
+    python -m benchmarks.hessian --rounds 9 --threads 1
 """
 
 import argparse
 import importlib.util
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import nn
 from torch.func import linearize, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from benchmarks.provenance import provenance
 from companion.hessian import GaussNewton, Hessian
 from companion.models import GPT, MLP, GPTConfig, resnet18
 
@@ -161,8 +161,7 @@ def main():
             rows += measure(name, columns, args.rounds, args.all)
             print(pd.DataFrame(rows[-1:]).to_string(index=False, header=False), flush=True)
     table = pd.DataFrame(rows).round(3)
-    table["threads"], table["torch"] = args.threads, torch.__version__
-    table["machine"], table["date"] = platform.machine(), time.strftime("%Y-%m-%d")
+    table = table.assign(threads=args.threads, **provenance())
     print(table.to_string(index=False))
     if args.save:
         table.to_csv(args.save, index=False)

@@ -8,9 +8,7 @@ of `norm11` is asked for that tolerance, and answers with the products that it s
 """
 
 import argparse
-import datetime
 import math
-import platform
 import sys
 import time
 from itertools import pairwise
@@ -22,6 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.provenance import provenance
 from companion.data import digits
 from companion.hessian.base import Dense
 from companion.hessian.norms import METHODS, norm11
@@ -157,11 +156,7 @@ def main():
         repetitions=args.repetitions,
         least=args.least,
         seed=args.seed,
-        torch=torch.__version__,
-        python=platform.python_version(),
-        machine=platform.machine(),
-        device="cpu",
-        date=datetime.date.today().isoformat(),
+        **provenance(),
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(args.out, index=False, float_format="%.6g")

@@ -7,13 +7,12 @@ the right way for every β2. Minutes on one core; the seed makes it repeatable.
 
 import argparse
 import math
-import platform
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import torch
 
+from benchmarks.provenance import provenance
 from companion.theory import cyclic_threshold, threshold
 
 BETA1 = torch.tensor([0.0, 0.9], dtype=torch.float64)
@@ -48,12 +47,7 @@ def main():
         part = pd.DataFrame(rows(n, STEPS[n], arguments.seeds, arguments.seed), columns=names)
         print(part.to_string(index=False, float_format="%.5f"), flush=True)
         parts.append(part)
-    frame = pd.concat(parts)
-    frame["torch"] = torch.__version__
-    frame["python"] = platform.python_version()
-    frame["machine"] = platform.machine()
-    frame["device"] = "cpu"
-    frame["date"] = datetime.now(UTC).date().isoformat()
+    frame = pd.concat(parts).assign(**provenance())
     arguments.csv.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(arguments.csv, index=False, float_format="%.6f")
     print(f"saved to {arguments.csv}")
