@@ -16,9 +16,9 @@ import torch
 
 from benchmarks.provenance import provenance
 from companion.data import Dataset, mnist
-from companion.ensemble import sweep
 from companion.models import MLP
 from companion.optim import Adam
+from companion.train import sweep
 
 BETA1 = [0.0, 0.5, 0.8, 0.9, 0.95, 0.99]
 BETA2 = [0.0, 0.5, 0.8, 0.9, 0.97, 0.99, 0.999]

@@ -11,7 +11,6 @@ from torch.func import hessian, jvp, vmap
 
 from companion import optim
 from companion.data import Batches, digits
-from companion.ensemble import sweep
 from companion.models import GPT, MLP, GPTConfig, resnet18
 from companion.problems import Quadratic
 from companion.rotation import (
@@ -36,7 +35,7 @@ from companion.rotation import (
     unflatten,
 )
 from companion.simulate import trajectory
-from companion.train import cross_entropy, fit
+from companion.train import cross_entropy, fit, sweep
 
 F64 = {"dtype": torch.float64}
 ORDER = torch.tensor([3, 0, 11, 7, 1, 10, 2, 9, 5, 4, 8, 6])

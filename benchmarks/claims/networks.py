@@ -7,9 +7,9 @@ import torch
 from benchmarks.claims import NOT, PARTLY, REPRODUCED, claim, middle
 from benchmarks.phase_networks import schedule
 from companion.data import Dataset, mnist
-from companion.ensemble import sweep
 from companion.models import MLP
 from companion.optim import Adam
+from companion.train import sweep
 
 GUESS = 0.99 * math.log(10)  # a loss that is no better than guessing
 

@@ -6,11 +6,10 @@ import torch
 
 from benchmarks.claims import claim, grade, middle
 from companion.data import Batches, Dataset, digits
-from companion.ensemble import sweep
 from companion.models import MLP
 from companion.optim import SGD, Adam, AdaSGD, SignSGD
 from companion.rotation import Permutation, chain, flatten, haar, output_wise, rotate
-from companion.train import cross_entropy
+from companion.train import cross_entropy, sweep
 
 CHAPTER = "geometry/02_rotation"
 ROUNDING, ANOTHER = 1e-10, 1e-3

@@ -8,9 +8,9 @@ from scipy.stats import t as student
 
 from benchmarks.claims import NOT, PARTLY, REPRODUCED, claim, grade, middle
 from companion.data import Dataset, digits
-from companion.ensemble import sweep
 from companion.models import MLP
 from companion.optim import ADOPT, Adam
+from companion.train import sweep
 
 HERE = {"chapter": "convergence/06_tuning"}
 DIGITS = {"data": "digits, 1077 to learn, 360 to validate", "model": "MLP 64-32-10"}

@@ -113,7 +113,7 @@ class GPT(nn.Module):
     V·C + block·C + layers·(12 C² + 13 C) + 2 C.
 
     Attention is ``scaled_dot_product_attention``. Its fused kernels have no second derivative, and
-    the one for CPUs does not batch over models: for Hessian products and for `companion.ensemble`
+    the one for CPUs does not batch over models: for Hessian products and `companion.train.sweep`
     run the model under ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``.
 
     References

@@ -2,9 +2,7 @@
 
 import contextlib
 import math
-import os
 import pickle
-import signal
 import time
 import zipfile
 from collections.abc import Callable
@@ -13,33 +11,17 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from companion.data import Batches, Dataset
+from companion.files import replacing
+from companion.interrupt import Interrupt
 from companion.progress import bar
+from companion.train.arguments import check_batch_size, check_counts, made
+from companion.train.devices import choose_device, random_state, to_device
+from companion.train.evaluation import count_correct, cross_entropy, evaluate
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-EVALUATION_BATCH = 1024  # samples at once where nothing is learned
 FORMAT = 1  # of the checkpoint file
-
-
-def choose_device(device=None) -> torch.device:
-    """Return the device that is asked for, else the first GPU, else the CPU."""
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
-
-
-def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
-    """Mean of -log softmax(output)[y] in nats: logits (..., classes), int64 targets (...)."""
-    return F.cross_entropy(output.flatten(0, -2), y.flatten())
-
-
-def count_correct(output: Tensor, y: Tensor) -> Tensor | None:
-    """How many targets have the largest logit; None where targets are no class numbers."""
-    if y.is_floating_point() or output.shape[:-1] != y.shape:
-        return None
-    return (output.argmax(-1) == y).sum()
 
 
 def fit(
@@ -159,7 +141,7 @@ def fit(
     run = _Run(model.to(device), batches, optimizer, scheduler, loss, device, settings)
     path = None if checkpoint is None else Path(checkpoint)
     training = model.training
-    with random_state(seed, device), _Interrupt() as interrupt, bar(steps, progress) as shown:
+    with random_state(seed, device), Interrupt() as interrupt, bar(steps, progress) as shown:
         if path is not None and path.exists():
             run.load(path, steps)
             shown.update(run.step)
@@ -184,60 +166,19 @@ def fit(
     return pd.DataFrame(run.rows, columns=None if run.rows else ["step", "loss", "seconds"])
 
 
-def evaluate(model: nn.Module, data, loss=cross_entropy) -> dict[str, float]:
-    """Return the mean loss, and the accuracy if there is one, of a model on a whole data set.
-
-    Parameters
-    ----------
-    model : Module
-        Put in evaluation mode, and back.
-    data : Dataset
-        On the model's device. It goes through in batches of 1,024 samples.
-    loss : callable
-        As for `fit`.
-
-    Returns
-    -------
-    dict
-        ``loss`` and, where y holds class numbers, ``accuracy``.
-
-    Examples
-    --------
-    >>> from companion.data import digits
-    >>> evaluate(lambda x: torch.zeros(len(x), 10), digits("test"))["loss"]  # log(10)
-    2.302585...
-    """
-    training = getattr(model, "training", None)
-    if training:
-        model.eval()
-    total, correct, n = 0.0, 0.0, len(data.x)
-    with torch.no_grad():
-        for x, y in zip(*(z.split(EVALUATION_BATCH) for z in (data.x, data.y)), strict=True):
-            output = model(x)
-            total += loss(output, y).double() * len(x)
-            right = count_correct(output, y)
-            correct = None if right is None else correct + right
-    if training:
-        model.train()
-    result = {"loss": float(total / n)}
-    if correct is not None:
-        result["accuracy"] = float(correct) / data.y.numel()
-    return result
-
-
 class _Run:
     """A training run between two steps: everything that a checkpoint has to hold."""
 
     def __init__(self, model, batches, optimizer, scheduler, loss, device, settings):
         self.model, self.batches, self.loss, self.device = model, batches, loss, device
-        self.optimizer = _made("optimizer", optimizer, torch.optim.Optimizer, model.parameters())
+        self.optimizer = made("optimizer", optimizer, torch.optim.Optimizer, model.parameters())
         owned = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         if owned.isdisjoint(id(p) for p in model.parameters()):
             raise ValueError("optimizer: holds none of the model's parameters")
         self.scheduler = None
         if scheduler is not None:
             base = torch.optim.lr_scheduler.LRScheduler
-            self.scheduler = _made("scheduler", scheduler, base, self.optimizer)
+            self.scheduler = made("scheduler", scheduler, base, self.optimizer)
         self.dtype = PRECISIONS[settings["precision"]]
         scaled = self.dtype is torch.float16
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
@@ -364,17 +305,8 @@ class _Run:
         content |= {"format": FORMAT, "identity": self.identity, "random": torch.get_rng_state()}
         if self.device.type == "cuda":
             content["random_cuda"] = torch.cuda.get_rng_state(self.device)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        with open(part, "wb") as file:
+        with replacing(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        if hasattr(os, "O_DIRECTORY"):  # sync the new name as well, where a folder can be opened
-            folder = os.open(path.parent, os.O_DIRECTORY)
-            os.fsync(folder)
-            os.close(folder)
 
     def load(self, path: Path, steps: int) -> None:
         """Go on from a file."""
@@ -426,46 +358,6 @@ def _read(path: Path, device) -> dict:
     return content
 
 
-class _Interrupt:
-    """Turns the first Ctrl-C into ``asked = True``, so that a step is never left half done."""
-
-    asked = False
-
-    def __enter__(self):
-        try:
-            self.previous = signal.signal(signal.SIGINT, self._handle)
-        except ValueError:  # not the main thread, to which signals do not go
-            self.previous = None
-        return self
-
-    def __exit__(self, *error):
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
-
-    def _handle(self, number, frame):
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-
-@contextlib.contextmanager
-def random_state(seed: int, device: torch.device):
-    """Seed torch inside, and give the caller's random state back."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-def to_device(data, device, name="data") -> Dataset:
-    """Return the fields x and y of a data set on a device; TypeError where there are none."""
-    x, y = getattr(data, "x", None), getattr(data, "y", None)
-    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
-        raise TypeError(
-            f"{name}: expected a data set with tensors x and y, got {type(data).__name__}"
-        )
-    return Dataset(x.to(device), y.to(device))
-
-
 def _batches(data, batch_size, seed, device) -> Batches:
     if isinstance(data, Batches):  # a copy, so that the caller's stay where they are
         if len(data.tensors) != 2:
@@ -479,34 +371,3 @@ def _batches(data, batch_size, seed, device) -> Batches:
     data = to_device(data, device)
     check_batch_size(batch_size, len(data.x))
     return Batches(data, batch_size, seed=seed)
-
-
-def check_batch_size(batch_size: int, n: int) -> None:
-    """Raise ValueError unless a batch of this size can be drawn from n samples."""
-    if not isinstance(batch_size, int) or not 1 <= batch_size <= n:
-        raise ValueError(
-            f"batch_size: expected 1 to {n}, the samples there are, got {batch_size!r}"
-        )
-
-
-def check_counts(**limits) -> None:
-    """Raise unless each ``name=(value, least)`` is a whole number of at least so much."""
-    for name, (value, least) in limits.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name}: expected a whole number, got {value!r}")
-        if value < least:
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
-
-
-def _made(name: str, value, kind: type, argument):
-    """Return an instance of a kind: the value itself, or what it makes of its argument."""
-    if isinstance(value, kind):
-        return value
-    if callable(value):
-        made = value(argument)
-        if isinstance(made, kind):
-            return made
-        value = made
-    raise TypeError(
-        f"{name}: expected a {kind.__name__} or a function that makes one, got {value!r}"
-    )

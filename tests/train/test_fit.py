@@ -1,13 +1,12 @@
 """The training loop: what it reports, that it resumes bit for bit, and what it refuses."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
-from companion import progress
 from companion.data import Batches, Dataset, digits
 from companion.models import MLP
 from companion.optim import SGD, Adam, AdaShift, BlockwiseAdam
@@ -201,7 +199,7 @@ def test_evaluate_goes_through_everything_in_evaluation_mode():
 CHILD = """
 import os, signal, sys
 import torch
-from test_train import run
+from test_fit import run
 
 path, kill = sys.argv[1], int(sys.argv[2])
 
@@ -227,11 +225,9 @@ def run(path, callback=None, steps=40, **options):
 def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     whole, expected = run(None)
     path = tmp_path / "folder" / "run.pt"
-    folder = os.path.dirname(__file__)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([folder, os.path.dirname(folder)]),
-    }
+    folder = Path(__file__).parent
+    places = os.pathsep.join([str(folder), str(folder.parents[1])])
+    environment = {**os.environ, "PYTHONPATH": places}
     command = [sys.executable, "-c", textwrap.dedent(CHILD), str(path), "23"]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     child = subprocess.run(command, env=environment | threads, capture_output=True, text=True)
@@ -464,40 +460,3 @@ def test_refuses(change, error, message):
     arguments = {"data": small(), "optimizer": adam, "steps": 3, **change}
     with pytest.raises(error, match=message):
         fit(network(), arguments.pop("data"), arguments.pop("optimizer"), **arguments)
-
-
-@pytest.mark.parametrize(
-    ("variable", "terminal", "kernel", "shown"),
-    [
-        ("", False, False, False),
-        ("", True, False, True),
-        ("", False, True, True),
-        ("0", True, False, False),
-        ("0", False, True, False),
-        ("1", False, False, True),
-    ],
-)
-def test_a_bar_is_shown_where_somebody_watches(monkeypatch, variable, terminal, kernel, shown):
-    Stream = type("OutStream", (), {"isatty": lambda self: terminal})
-    Stream.__module__ = "ipykernel.iostream" if kernel else "somewhere"
-    monkeypatch.setenv("COMPANION_PROGRESS", variable)
-    monkeypatch.setattr(progress, "sys", SimpleNamespace(stdout=Stream()))
-    assert progress.watched() is shown
-
-
-def test_a_bar_goes_to_standard_output_and_away(monkeypatch, capsys):
-    monkeypatch.setenv("COMPANION_PROGRESS", "1")
-    monkeypatch.setattr(progress, "DELAY", 0.0)
-    fit(network(), small(), adam, steps=3, every=1)
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert "3" in out
-    assert out.rsplit("\r", 1)[-1].strip() == ""
-
-
-def test_nothing_is_printed_where_nobody_watches(monkeypatch, capsys):
-    monkeypatch.delenv("COMPANION_PROGRESS", raising=False)
-    monkeypatch.setattr(progress, "DELAY", 0.0)
-    with contextlib.suppress(KeyError):
-        fit(network(), small(), adam, steps=3, every=1)
-    assert capsys.readouterr() == ("", "")

@@ -14,15 +14,9 @@ from torch.func import functional_call, vmap
 from companion.data import Batches
 from companion.optim.base import Optimizer, group_mean_square, named, shaped, use_blocks
 from companion.progress import bar
-from companion.train import (
-    check_batch_size,
-    check_counts,
-    choose_device,
-    count_correct,
-    cross_entropy,
-    random_state,
-    to_device,
-)
+from companion.train.arguments import check_batch_size, check_counts
+from companion.train.devices import choose_device, random_state, to_device
+from companion.train.evaluation import count_correct, cross_entropy
 
 EVALUATION_BATCH = 2**16  # models × samples at once where nothing is learned
 
