@@ -1,123 +1,17 @@
-"""One look for every figure; the only module that draws.
+"""Charts: curves over steps, sensitivity to a hyper-parameter, fields, and paths in the plane."""
 
-Each optimizer has a colour, a line style and a marker of its own, the same in every chapter, so
-that no figure needs colour to be read. Functions draw on ``ax`` (a new one if left out) and return
-it; titles and limits are the caller's.
-"""
-
-import base64
-import io
-from collections import Counter
 from numbers import Number
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patheffects import Normal, Stroke
-from PIL import Image
 
-from companion import player, scale
+from companion.plot.theme import BAND, LABELS, looks
 
-COLOURS = sns.color_palette("colorblind").as_hex()
-BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, _, GREY, _, SKY = COLOURS  # two are too pale
-DASH, DOTS, DASHDOT = (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1))
-LOOKS = {
-    "SGD": (BLUE, "-", "o"),
-    "Momentum": (SKY, DASH, "s"),
-    "Nesterov": (BROWN, DASHDOT, "8"),
-    "AdaGrad": (GREEN, DASH, "D"),
-    "RMSprop": (PURPLE, DASHDOT, "v"),
-    "Adam": (ORANGE, "-", "^"),
-    "AdamW": (BROWN, DASH, ">"),
-    "AMSGrad": (GREEN, DASHDOT, "P"),
-    "AdaFom": (RED, DOTS, "<"),
-    "AdaBound": (GREY, DASH, "h"),
-    "AdaShift": (SKY, DASHDOT, "p"),
-    "ADOPT": (RED, DASH, "X"),
-    "SignSGD": (GREY, DOTS, "s"),
-    "AdaSGD": (PURPLE, "-", "d"),
-    "BlockwiseAdam": (BROWN, DOTS, "*"),
-}
-HUES = (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, GREY, SKY)
-LINES, MARKERS = ("-", DASH, DASHDOT, DOTS), "o^sDvPX*"
-OTHERS = [
-    (colour, LINES[(i + turn) % 4], MARKERS[i])
-    for turn in range(4)
-    for i, colour in enumerate(HUES)
-]
-LABELS = {"lr": "step size", "step": "step", "loss": "loss", "beta1": "β₁", "beta2": "β₂"}
-BAND = {"alpha": 0.2, "linewidth": 0}
 DIVERGED = 1e300  # stands for NaN and infinity, so that quantiles stay numbers
-
-
-def style() -> None:
-    """Set the style of the book for all figures that follow; call it once a notebook."""
-    draft = scale.name() == "smoke"  # figures that nobody looks at are drawn quickly
-    settings = {
-        "axes.titlesize": 13,
-        "axes.titlelocation": "left",
-        "axes.labelsize": 13,
-        "figure.constrained_layout.use": not draft,
-        "figure.dpi": 40 if draft else 110,
-        "figure.facecolor": "white",
-        "figure.figsize": (6, 4),
-        "font.size": 12,
-        "grid.alpha": 0.6,
-        "legend.fontsize": 11,
-        "lines.linewidth": 2,
-        "lines.markersize": 6,
-        "savefig.facecolor": "white",
-        "xtick.labelsize": 11,
-        "ytick.labelsize": 11,
-    }
-    sns.set_theme(style="whitegrid", palette="colorblind", rc=settings)
-
-
-def look(name: str) -> dict:
-    """Return the colour, line style and marker that belong to an optimizer.
-
-    Parameters
-    ----------
-    name : str
-        A name of `companion.optim`, or ``"Momentum"`` or ``"Nesterov"`` for these uses of SGD.
-
-    Returns
-    -------
-    dict
-        ``color``, ``linestyle`` and ``marker``, as ``ax.plot`` takes them.
-
-    Examples
-    --------
-    >>> look("Adam")["marker"]
-    '^'
-    """
-    if name not in LOOKS:
-        raise ValueError(f"name must be one of {', '.join(LOOKS)}, got {name!r}")
-    return dict(zip(("color", "linestyle", "marker"), LOOKS[name], strict=True))
-
-
-def looks(names) -> dict:
-    """Return a look for each name: an optimizer's own, and any that is still free for the others.
-
-    Examples
-    --------
-    >>> looks(["Adam", "batch of 8"])["Adam"] == look("Adam")
-    True
-    """
-    names = list(dict.fromkeys(names))
-    chosen = {name: LOOKS[name] for name in names if name in LOOKS}
-    for name in names:
-        if name not in chosen:
-            # The colour that is used least, then the line style, then the marker.
-            used = Counter(part for look in chosen.values() for part in look)
-            free = [look for look in OTHERS if look not in chosen.values()]
-            chosen[name] = min(free, key=lambda look: [used[part] for part in look])
-    keys = ("color", "linestyle", "marker")
-    return {name: dict(zip(keys, chosen[name], strict=True)) for name in names}
 
 
 def curves(
@@ -312,130 +206,13 @@ def paths(f, trajectories, xlim, ylim, minimiser=None, ax=None) -> plt.Axes:
     >>> plt.close(ax.figure)
     """
     ax = ax or plt.subplots()[1]
-    _field(f, xlim, ylim, minimiser, ax)
-    for line, path in zip(_lines(trajectories, ax), trajectories.values(), strict=True):
-        points = _points(path)
+    field(f, xlim, ylim, minimiser, ax)
+    for line, path in zip(trajectory_lines(trajectories, ax), trajectories.values(), strict=True):
+        points = points_of(path)
         line.set_data(points[:, 0], points[:, 1])
         line.set_markevery([len(points) - 1])
     ax.legend(loc="best")
     return ax
-
-
-def stamp(target, seeds=None, extra=None, stored=False) -> None:
-    """Write in small grey letters how a figure was made: its scale, its seeds, and anything else.
-
-    Parameters
-    ----------
-    target : Axes or Figure
-        Above which axes, or below which figure.
-    seeds : int or sequence, optional
-        How many, or which, seeds.
-    extra : str, optional
-        Such as the data set.
-    stored : bool, default False
-        The figure shows results of `companion.results`, which were made beforehand, and are the
-        same at every scale of the page.
-
-    Examples
-    --------
-    >>> figure, ax = plt.subplots()
-    >>> stamp(ax, seeds=range(5))
-    >>> ax.texts[0].get_text().endswith("scale, 5 seeds")
-    True
-    >>> plt.close(figure)
-    """
-    count = seeds if seeds is None or isinstance(seeds, int) else len(seeds)
-    parts = ["stored results" if stored else f"{scale.name()} scale"]
-    if count is not None:
-        parts.append(f"{count} seed" if count == 1 else f"{count} seeds")
-    text = ", ".join(parts + ([extra] if extra else []))
-    if isinstance(target, plt.Axes):
-        place = {"xycoords": "axes fraction", "ha": "right", "va": "bottom"}
-        target.annotate(text, (1, 1.01), fontsize=9, color="0.4", **place)
-    else:
-        target.supxlabel(text, x=0.99, ha="right", fontsize=9, color="0.4")
-
-
-def animate_paths(
-    f, trajectories, xlim, ylim, alt, minimiser=None, frames=50, dpi=90, budget=1_500_000
-) -> player.Animation:
-    """Return an animation of `paths`, as HTML that needs nothing from elsewhere.
-
-    It does not start by itself: a button plays it and a slider moves through it. Until then, and
-    where scripts do not run, its last frame is shown.
-
-    Parameters
-    ----------
-    f, trajectories, xlim, ylim, minimiser
-        As for `paths`. Shorter trajectories wait at their end.
-    alt : str
-        What the animation shows, for those who cannot see it.
-    frames : int
-        How many pictures, evenly spread over the steps.
-    dpi : int
-        Dots per inch of a figure 5.5 by 4 inches.
-    budget : int
-        Most characters of HTML.
-
-    Returns
-    -------
-    Animation
-        With the HTML in ``data``.
-
-    Raises
-    ------
-    ValueError
-        If ``alt`` is empty, or the result is larger than the budget.
-
-    Examples
-    --------
-    >>> straight = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
-    >>> window = {"xlim": (-1, 2), "ylim": (-1, 2)}
-    >>> animate_paths(lambda x: x.square().sum(-1), {"SGD": straight}, **window, alt="A line.")
-    Animation(... characters of HTML)
-    """
-    if not alt.strip():
-        raise ValueError("alt must say what the animation shows, got an empty text")
-    figure = mpl.figure.Figure(figsize=(5.5, 4), dpi=dpi, layout="constrained", facecolor="white")
-    canvas, ax = FigureCanvasAgg(figure), figure.add_subplot()
-    _field(f, xlim, ylim, minimiser, ax)
-    points = [_points(path) for path in trajectories.values()]
-    lines = _lines(trajectories, ax)
-    ax.legend(loc="best")
-    count = ax.set_title("step 0")
-    canvas.draw()
-    figure.set_layout_engine("none")  # keep this layout; then the field is drawn only once
-    for artist in (count, *lines):
-        artist.set_animated(True)
-    canvas.draw()
-    still = canvas.copy_from_bbox(figure.bbox)
-    steps = np.unique(np.linspace(0, max(map(len, points)) - 1, frames).round().astype(int))
-    pictures = []
-    for step in steps:
-        count.set_text(f"step {step}")
-        for line, path in zip(lines, points, strict=True):
-            line.set_data(path[: step + 1, 0], path[: step + 1, 1])
-            line.set_markevery([min(step, len(path) - 1)])
-        canvas.restore_region(still)
-        for artist in (count, *lines):
-            ax.draw_artist(artist)
-        pictures.append(_png(canvas))
-    page = player.page(pictures, steps.tolist(), alt)
-    if len(page) > budget:
-        raise ValueError(
-            f"the animation has {len(page):,} characters, more than budget={budget:,}; "
-            f"lower frames={frames} or dpi={dpi}"
-        )
-    return player.Animation(page)
-
-
-def _png(canvas) -> str:
-    """Return the drawn picture as base64 of a PNG with 256 colours, a third of the full size."""
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    file = io.BytesIO()
-    picture = picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    picture.save(file, "png")
-    return base64.b64encode(file.getvalue()).decode()
 
 
 def _edges(centres, log) -> np.ndarray:
@@ -448,7 +225,7 @@ def _edges(centres, log) -> np.ndarray:
     return np.exp(edges) if log else edges
 
 
-def _field(f, xlim, ylim, minimiser, ax):
+def field(f, xlim, ylim, minimiser, ax):
     """Draw the contours of f, evenly spaced in the logarithm of its height over the lowest."""
     x1, x2 = np.meshgrid(np.linspace(*xlim, 200), np.linspace(*ylim, 200))
     z = f(torch.as_tensor(np.stack([x1, x2], -1))).detach().numpy()
@@ -461,10 +238,10 @@ def _field(f, xlim, ylim, minimiser, ax):
     ax.grid(False)
 
 
-def _lines(trajectories, ax):
+def trajectory_lines(trajectories, ax):
     """Mark each start; return an empty line a trajectory, outlined to stand out from the field."""
     for path in trajectories.values():
-        ax.plot(*_points(path)[0], "o", color="black", ms=5, zorder=4)
+        ax.plot(*points_of(path)[0], "o", color="black", ms=5, zorder=4)
     outline = [Stroke(linewidth=4, foreground="white"), Normal()]
     return [
         ax.plot([], [], label=label, path_effects=outline, lw=2, mec="white", ms=9, **look_)[0]
@@ -472,7 +249,8 @@ def _lines(trajectories, ax):
     ]
 
 
-def _points(path) -> np.ndarray:
+def points_of(path) -> np.ndarray:
+    """Return a trajectory of shape (T, 2) as an array; ValueError on another shape."""
     points = torch.as_tensor(path).detach().cpu().numpy()
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"each of trajectories must have shape (T, 2), got {points.shape}")

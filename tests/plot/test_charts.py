@@ -1,30 +1,11 @@
-import base64
-import io
-import re
-import subprocess
-import sys
-
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from bs4 import BeautifulSoup
-from PIL import Image
-
-from companion import optim, plot, problems
+from companion import plot, problems
 from companion.simulate import tidy
-
-
-@pytest.fixture(autouse=True)
-def style():
-    with matplotlib.rc_context():
-        plot.style()
-        yield
-        plt.close("all")
 
 
 def runs(name, values):
@@ -40,42 +21,6 @@ def lines(ax):
 
 def draw(ax):
     ax.figure.canvas.draw()
-
-
-def test_only_plot_imports_matplotlib():
-    code = "import sys, companion, companion.simulate, companion.problems, companion.checks\n"
-    code += "import companion.scale, companion.show\nsys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_style_is_opaque_and_readable(monkeypatch):
-    monkeypatch.setenv("COMPANION_SCALE", "quick")
-    plot.style()
-    assert plt.rcParams["figure.facecolor"] == plt.rcParams["savefig.facecolor"] == "white"
-    assert plt.rcParams["figure.constrained_layout.use"]
-    assert plt.rcParams["font.size"] >= 12
-    assert plt.rcParams["figure.dpi"] >= 100
-
-
-def test_every_optimizer_has_a_look_that_needs_no_colour():
-    assert set(optim.__all__) <= set(plot.LOOKS)
-    seen = [plot.look(name) for name in plot.LOOKS]
-    assert len({(str(one["linestyle"]), one["marker"]) for one in seen}) == len(seen)
-    assert len({tuple(map(str, one.values())) for one in seen}) == len(seen)
-    with pytest.raises(ValueError, match=r"name must be one of SGD, .* got 'Adamm'"):
-        plot.look("Adamm")
-
-
-def test_other_names_get_looks_of_their_own():
-    names = ["Adam", *(f"batch {i}" for i in range(15)), "SGD", "Adam"]
-    chosen = plot.looks(names)
-    assert list(chosen) == names[:-1]
-    assert chosen["Adam"] == plot.look("Adam")
-    assert chosen["SGD"] == plot.look("SGD")
-    assert len({tuple(map(str, one.values())) for one in chosen.values()}) == 17
-    two = plot.looks(["Adam", "mine"])
-    assert two["Adam"]["color"] != two["mine"]["color"]
-    assert two["Adam"]["linestyle"] != two["mine"]["linestyle"]
 
 
 def test_curves_draw_the_median_and_band_of_each_optimizer():
@@ -216,59 +161,3 @@ def test_paths_draw_each_trajectory_over_the_field():
     draw(ax)
     with pytest.raises(ValueError, match=r"must have shape \(T, 2\), got \(5, 3\)"):
         plot.paths(problems.rosenbrock, {"SGD": torch.ones(5, 3)}, **WINDOW)
-
-
-@pytest.mark.parametrize(
-    ("seeds", "extra", "stored", "text"),
-    [
-        (5, None, False, "smoke scale, 5 seeds"),
-        (range(1), "digits", False, "smoke scale, 1 seed, digits"),
-        (None, None, False, "smoke scale"),
-        (3, "MNIST", True, "stored results, 3 seeds, MNIST"),
-    ],
-)
-def test_stamp_says_scale_and_seeds(monkeypatch, seeds, extra, stored, text):
-    monkeypatch.setenv("COMPANION_SCALE", "smoke")
-    figure, ax = plt.subplots()
-    plot.stamp(ax, seeds, extra, stored)
-    plot.stamp(figure, seeds, extra, stored)
-    assert ax.texts[0].get_text() == figure.get_supxlabel() == text
-    draw(ax)
-
-
-def animate(**options):
-    return plot.animate_paths(
-        problems.rosenbrock, PATHS, **WINDOW, **{"alt": 'Adam & "SGD"', "frames": 8, **options}
-    )
-
-
-def test_animation_is_small_accessible_and_needs_nothing_from_elsewhere():
-    animation = animate(minimiser=(1, 1))
-    page = BeautifulSoup(animation._repr_html_(), "html.parser")
-    assert page.img["alt"] == 'Adam & "SGD"'
-    assert page.button.text == "Play"
-    assert page.input["aria-valuetext"] == "step 19"
-    assert repr(animation) == f"Animation({len(animation.data):,} characters of HTML)"
-    assert page.input["aria-label"]
-    assert page.input["max"] == page.input["value"] == "7"
-    assert not re.search(r"https?:", animation.data)
-    pictures = re.findall(r'"(iVBOR[^"]+)"', animation.data)
-    assert len(set(pictures)) == 8
-    assert page.img["src"].endswith(pictures[-1])
-    for picture in pictures:
-        with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-            assert image.size == (495, 360)
-    assert "[0, 3, 5, 8, 11, 14, 16, 19]" in animation.data
-    assert not plt.get_fignums()
-    assert animate().data == animate().data
-
-
-def test_fifty_frames_stay_within_the_budget():
-    assert len(animate(frames=50).data) < 1_500_000
-
-
-def test_animation_refuses_to_be_too_large_or_silent():
-    with pytest.raises(ValueError, match=r"more than budget=10; lower frames=8 or dpi=90"):
-        animate(budget=10)
-    with pytest.raises(ValueError, match="alt must say what the animation shows"):
-        animate(alt=" ")

@@ -1,0 +1,35 @@
+"""Data sets as tensors on a device, text as characters, and batches of both.
+
+Nothing to download: `digits()` and `text("pydoc")`. The other data sets are downloaded once, with a
+checksum, into `cache_dir()`; files placed there by hand are used as they are:
+
+    mnist/, fashion_mnist/    train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz,
+                              t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz; packed or not
+    cifar10/                  cifar-10-binary.tar.gz, or cifar-10-batches-bin/*.bin
+    tinyshakespeare/          input.txt
+
+The image loaders share their arguments: `split`, "train" or "test"; `device`, None for the CPU;
+`flatten`, True for x of shape (n, c·h·w); `normalize`, True to subtract each channel's mean and
+divide by its standard deviation (`MEAN_STD`). They raise ValueError on an unknown split and on a
+damaged file, and ConnectionError when a file is absent and no mirror answers.
+"""
+
+from companion.data.batches import Batches
+from companion.data.fetch import MD5, MIRRORS, cache_dir
+from companion.data.sets import MEAN_STD, Dataset, cifar10, digits, fashion_mnist, mnist
+from companion.data.texts import Text, text
+
+__all__ = [
+    "Dataset",
+    "digits",
+    "mnist",
+    "fashion_mnist",
+    "cifar10",
+    "MEAN_STD",
+    "Text",
+    "text",
+    "Batches",
+    "cache_dir",
+    "MIRRORS",
+    "MD5",
+]

@@ -1,0 +1,117 @@
+"""Texts as characters."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from companion.data.fetch import check_md5, fetch, unpack
+from companion.data.sets import Dataset, check_choice
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """A text as character numbers: `ids` is (n,), int64; `vocab[i]` is the character with number i.
+
+    `train` is the first 90 % of `ids`, `val` the rest: views, on the same device.
+    """
+
+    ids: Tensor
+    vocab: list[str]
+
+    @property
+    def train(self) -> Tensor:
+        return self.ids[: len(self.ids) * 9 // 10]
+
+    @property
+    def val(self) -> Tensor:
+        return self.ids[len(self.ids) * 9 // 10 :]
+
+    def encode(self, string: str) -> Tensor:
+        """Numbers of the characters, (len(string),), int64; ValueError on an unknown one."""
+        number = {character: i for i, character in enumerate(self.vocab)}
+        if unknown := set(string) - number.keys():
+            raise ValueError(
+                f"string: holds {sorted(unknown)}, not among the {len(number)} characters of vocab"
+            )
+        return torch.tensor([number[c] for c in string], dtype=torch.int64, device=self.ids.device)
+
+    def decode(self, ids: Tensor) -> str:
+        """Characters of a (n,) tensor of numbers: the inverse of `encode`."""
+        return "".join(self.vocab[i] for i in ids.tolist())
+
+    def batch(self, batch_size, context, generator=None, split="train") -> tuple[Tensor, Tensor]:
+        """Random windows and the same windows one character later: x and y, both (B, T), int64.
+
+        Starts are uniform and independent, drawn on the CPU from `generator` (None: torch's own),
+        so that a seed gives the same batches on every device.
+        """
+        ids = self._split(split, context)
+        start = torch.randint(len(ids) - context, (batch_size, 1), generator=generator)
+        at = (start + torch.arange(context)).to(ids.device)  # (B, T)
+        return ids[at], ids[at + 1]
+
+    def windows(self, context, split="val") -> Dataset:
+        """All windows that do not overlap, in order, for an exact loss: x and y, both (n, T)."""
+        ids = self._split(split, context)
+        n = (len(ids) - 1) // context
+        return Dataset(*(ids[i : i + n * context].view(n, context) for i in (0, 1)))
+
+    def _split(self, split, context) -> Tensor:
+        check_choice("split", split, ("train", "val"))
+        ids = self.train if split == "train" else self.val
+        if not 1 <= context < len(ids):
+            raise ValueError(f"context: {context}; {split} allows 1 to {len(ids) - 1}")
+        return ids
+
+
+def text(name="pydoc", *, device=None) -> Text:
+    """Load a text, one number a character; the vocabulary is its sorted characters.
+
+    Parameters
+    ----------
+    name : str or path, default "pydoc"
+        "pydoc": Python's own language reference, 0.5 million characters, which needs no download
+        and differs between Python versions. "tiny_shakespeare": 1.1 million characters (Karpathy's
+        char-rnn), 1 MB to download, once. Else the path of a UTF-8 text, gzipped or not.
+    device : device or str, optional
+        Where `ids` lives.
+
+    Raises
+    ------
+    ValueError
+        Neither a known name nor a file; a file that is empty, damaged, or not UTF-8.
+    ConnectionError
+        The text is absent and no mirror answers.
+
+    Examples
+    --------
+    >>> python = text()
+    >>> python.decode(python.encode("yield"))
+    'yield'
+    >>> x, y = python.batch(2, 8, torch.Generator().manual_seed(0))
+    >>> x.shape, bool((x[:, 1:] == y[:, :-1]).all())
+    (torch.Size([2, 8]), True)
+    """
+    if name == "pydoc":
+        from pydoc_data.topics import topics
+
+        string = "\n\n".join(topics[key] for key in sorted(topics))
+    else:
+        if name == "tiny_shakespeare":
+            path = fetch("tinyshakespeare/input.txt")
+            content = unpack(path)
+            check_md5(content, path, "tinyshakespeare/input.txt")
+        elif (path := Path(name)).is_file():
+            content = unpack(path)
+        else:
+            raise ValueError(f"name: {str(name)!r} is not 'pydoc', 'tiny_shakespeare' or a file")
+        try:
+            string = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: expected UTF-8 text; {error}") from error
+        if not string:
+            raise ValueError(f"{path}: empty, expected text")
+    empty = Text(torch.empty(0, dtype=torch.int64, device=device), sorted(set(string)))
+    return Text(empty.encode(string), empty.vocab)

@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from companion import data
+
+PAIR = data.Dataset(torch.arange(10.0).view(10, 1), torch.arange(10))
+
+
+def test_reshuffled_epochs_visit_every_sample_once():
+    batches = data.Batches(PAIR, 4, seed=1, epochs=3)
+    epochs = [[next(batches) for _ in range(3)] for _ in range(3)]
+    assert next(batches, None) is None
+    assert (batches.epoch, batches.position, batches.steps_per_epoch) == (3, 0, 3)
+    orders = [torch.cat([y for _, y in epoch]) for epoch in epochs]
+    for epoch, order in zip(epochs, orders, strict=True):
+        assert [len(y) for _, y in epoch] == [4, 4, 2]
+        assert torch.equal(order.sort().values, PAIR.y)
+        assert all(torch.equal(x[:, 0], y.float()) for x, y in epoch)
+    assert not torch.equal(orders[0], orders[1])
+    again, other = (data.Batches(PAIR.y, 10, seed=seed, epochs=1) for seed in (1, 2))
+    assert torch.equal(next(again), orders[0])
+    assert not torch.equal(next(other), orders[0])
+
+
+def test_sequential_and_drop_last():
+    kept = data.Batches(PAIR.y, 4, mode="sequential", epochs=2)
+    assert [b.tolist() for b in kept] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]] * 2
+    dropped = data.Batches(PAIR.y, 4, mode="sequential", epochs=1, drop_last=True)
+    assert [b.tolist() for b in dropped] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert [len(b) for b in data.Batches(PAIR.y, 64, epochs=1)] == [10]
+    assert [len(b) for b in data.Batches(PAIR.y, 5, epochs=1, drop_last=True)] == [5, 5]
+
+
+def test_replacement_draws_independently_and_uniformly():
+    batches = data.Batches(PAIR.y, 4, mode="replacement")
+    draws = torch.stack([next(batches) for _ in range(5000)])  # full batches, across epochs
+    assert draws.shape == (5000, 4)
+    assert batches.epoch == 5000 // 3
+    # Counts are binomial, and pairs (within a batch, across batches) hit one of 100 cells: each
+    # bound is five standard deviations, which fails by chance with probability < 1e-3 in all.
+    counts = draws.flatten().bincount(minlength=10)
+    assert (counts - 2000).abs().max() < 5 * (20000 * 0.09) ** 0.5
+    for first, second in ((draws[:, 0], draws[:, 1]), (draws[:-1, 3], draws[1:, 0])):
+        pairs = (10 * first + second).bincount(minlength=100)
+        assert (pairs - 50).abs().max() < 5 * (5000 * 0.01 * 0.99) ** 0.5
+
+
+def test_batches_never_end_without_epochs():
+    batches = data.Batches(PAIR.y, 10)
+    assert len([next(batches) for _ in range(100)]) == 100
+    assert iter(batches) is batches
+
+
+@pytest.mark.parametrize("mode", ["reshuffle", "replacement", "sequential"])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 7])
+def test_resumed_batches_continue_bit_for_bit(mode, steps, tmp_path):
+    batches = data.Batches(PAIR, 4, seed=3, mode=mode, epochs=4)
+    for _ in range(steps):
+        next(batches)
+    torch.save(batches.state_dict(), tmp_path / "state.pt")
+    rest = list(batches)
+    resumed = data.Batches(PAIR, 4, seed=99, mode=mode, epochs=4)
+    next(resumed)
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert resumed.state_dict()["position"] == steps % 3
+    again = data.Batches(PAIR, 4, mode=mode, epochs=4)
+    again.load_state_dict(resumed.state_dict())  # a state saved before the first batch after it
+    for stream in (list(resumed), list(again)):
+        assert len(stream) == len(rest) == 12 - steps
+        for (x, y), (x_rest, y_rest) in zip(stream, rest, strict=True):
+            assert torch.equal(x, x_rest)
+            assert torch.equal(y, y_rest)
+
+
+def test_batches_errors_name_argument_and_value():
+    y = PAIR.y
+    cases = [
+        (lambda: data.Batches((), 1), r"data: tensors of lengths \[\]"),
+        (lambda: data.Batches(y[:0], 1), r"data: tensors of lengths \[0\]"),
+        (lambda: data.Batches((y, y[1:]), 1), r"data: tensors of lengths \[10, 9\]"),
+        (lambda: data.Batches((y, y.to("meta")), 1), r"data: tensors on \['cpu', 'meta'\]"),
+        (lambda: data.Batches(y, 0), "batch_size: 0; expected an integer from 1 to inf"),
+        (lambda: data.Batches(y, 2.5), "batch_size: 2.5"),
+        (lambda: data.Batches(y, 11, drop_last=True), "batch_size: 11; .* from 1 to 10"),
+        (lambda: data.Batches(y, 2, epochs=0), "epochs: 0"),
+        (lambda: data.Batches(y, 2, mode="random"), "mode: 'random'; expected one of 'reshuffle'"),
+        (
+            lambda: data.Batches(y, 2).load_state_dict(data.Batches(y, 3).state_dict()),
+            "state: batch_size is 3, these batches have 2",
+        ),
+        (lambda: data.Batches(y, 2).load_state_dict({}), "state: n is None"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message):
+            call()

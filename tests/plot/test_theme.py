@@ -1,0 +1,61 @@
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import pytest
+
+from companion import optim, plot
+
+
+def test_only_plot_imports_matplotlib():
+    code = "import sys, companion, companion.simulate, companion.problems, companion.checks\n"
+    code += "import companion.scale, companion.show\nsys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_style_is_opaque_and_readable(monkeypatch):
+    monkeypatch.setenv("COMPANION_SCALE", "quick")
+    plot.style()
+    assert plt.rcParams["figure.facecolor"] == plt.rcParams["savefig.facecolor"] == "white"
+    assert plt.rcParams["figure.constrained_layout.use"]
+    assert plt.rcParams["font.size"] >= 12
+    assert plt.rcParams["figure.dpi"] >= 100
+
+
+def test_every_optimizer_has_a_look_that_needs_no_colour():
+    assert set(optim.__all__) <= set(plot.LOOKS)
+    seen = [plot.look(name) for name in plot.LOOKS]
+    assert len({(str(one["linestyle"]), one["marker"]) for one in seen}) == len(seen)
+    assert len({tuple(map(str, one.values())) for one in seen}) == len(seen)
+    with pytest.raises(ValueError, match=r"name must be one of SGD, .* got 'Adamm'"):
+        plot.look("Adamm")
+
+
+def test_other_names_get_looks_of_their_own():
+    names = ["Adam", *(f"batch {i}" for i in range(15)), "SGD", "Adam"]
+    chosen = plot.looks(names)
+    assert list(chosen) == names[:-1]
+    assert chosen["Adam"] == plot.look("Adam")
+    assert chosen["SGD"] == plot.look("SGD")
+    assert len({tuple(map(str, one.values())) for one in chosen.values()}) == 17
+    two = plot.looks(["Adam", "mine"])
+    assert two["Adam"]["color"] != two["mine"]["color"]
+    assert two["Adam"]["linestyle"] != two["mine"]["linestyle"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "extra", "stored", "text"),
+    [
+        (5, None, False, "smoke scale, 5 seeds"),
+        (range(1), "digits", False, "smoke scale, 1 seed, digits"),
+        (None, None, False, "smoke scale"),
+        (3, "MNIST", True, "stored results, 3 seeds, MNIST"),
+    ],
+)
+def test_stamp_says_scale_and_seeds(monkeypatch, seeds, extra, stored, text):
+    monkeypatch.setenv("COMPANION_SCALE", "smoke")
+    figure, ax = plt.subplots()
+    plot.stamp(ax, seeds, extra, stored)
+    plot.stamp(figure, seeds, extra, stored)
+    assert ax.texts[0].get_text() == figure.get_supxlabel() == text
+    figure.canvas.draw()
