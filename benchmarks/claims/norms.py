@@ -7,16 +7,10 @@ import torch
 from benchmarks.claims import claim, grade
 from companion.optim import Adam, SignSGD
 from companion.problems import Quadratic
+from companion.rotation import haar
 from companion.simulate import trajectory
 
 HERE = {"source": "xie2024", "chapter": "geometry/01_norms"}
-
-
-def rotation(d, seed):
-    """Return a uniformly random orthogonal matrix."""
-    generator = torch.Generator().manual_seed(seed)
-    Q, R = torch.linalg.qr(torch.randn(d, d, dtype=torch.float64, generator=generator))
-    return Q * R.diagonal().sign()
 
 
 def quadratics(d):
@@ -25,7 +19,7 @@ def quadratics(d):
     flat = torch.ones(d, dtype=torch.float64)
     return {
         "axis-aligned": Quadratic(spread),
-        "rotated": Quadratic(spread, rotation(d, 0)),
+        "rotated": Quadratic(spread, haar(d, dtype=torch.float64).dense()),
         "equal eigenvalues": Quadratic(flat),
     }
 

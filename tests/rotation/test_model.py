@@ -12,14 +12,7 @@ from companion import optim
 from companion.data import digits
 from companion.models import GPT, MLP, GPTConfig, resnet18
 from companion.problems import Quadratic
-from companion.rotation import (
-    chain,
-    flatten,
-    haar,
-    output_wise,
-    rotate,
-    rotate_gradient,
-)
+from companion.rotation import chain, flatten, haar, output_wise, rotate, rotate_gradient
 from companion.simulate import trajectory
 from companion.train import cross_entropy, fit, sweep
 from tests.rotation.cases import F64, equal, model_and_data
