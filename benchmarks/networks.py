@@ -20,7 +20,7 @@ from benchmarks.provenance import provenance
 from companion.data import Dataset, cifar10, text
 from companion.models import GPT, GPTConfig, resnet18
 from companion.optim import SGD, Adam, AdaSGD, BlockwiseAdam
-from companion.optim.partitions import AdamMini
+from companion.optim.blocks import AdamMini
 from companion.rotation import chain, rotate
 from companion.train import fit
 

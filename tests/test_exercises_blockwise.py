@@ -5,7 +5,7 @@ import torch
 
 from companion.checks import blockwise
 from companion.hessian import Dense, smoothness_bracket
-from companion.optim.partitions import AdamMini, blocks
+from companion.optim.blocks import AdamMini, divide
 
 
 def nothing(*arguments):
@@ -74,5 +74,5 @@ def test_the_constant_of_a_diagonal_matrix_is_that_of_the_bracket():
 def test_adam_mini_keeps_the_moments_of_the_exercise():
     C, n = 16, 4
     weights = {name: torch.zeros(C, C) for name in ("q_proj", "k_proj", "v_proj", "o_proj")}
-    kept = [blocks(AdamMini(n), p, name) for name, p in weights.items()]
+    kept = [divide(AdamMini(n), p, name) for name, p in weights.items()]
     assert sum(kept) == 2 * n + 2 * C

@@ -12,7 +12,7 @@ from companion.hessian.bracket import norm_inf_1, smoothness_bracket
 from companion.hessian.lanczos import spectral_norm
 from companion.hessian.norms import norm11
 from companion.hessian.operators import Hessian
-from companion.optim.partitions import blocks, resolve
+from companion.optim.blocks import divide, resolve
 
 
 def partition_labels(parameters: Mapping[str, Tensor], partition) -> Tensor:
@@ -33,7 +33,7 @@ def partition_labels(parameters: Mapping[str, Tensor], partition) -> Tensor:
     """
     labels, number = [], 0
     for name, p in parameters.items():
-        own = blocks(resolve(partition), p, name)
+        own = divide(resolve(partition), p, name)
         if isinstance(own, int):
             own = torch.arange(p.numel()) // (p.numel() // own)
         own = own.flatten().cpu().unique(return_inverse=True)[1]

@@ -1,6 +1,6 @@
 r"""BlockwiseAdam: one second moment a block, between AdaSGD and Adam."""
 
-from companion.optim import partitions
+from companion.optim import blocks
 from companion.optim.adasgd import AdaSGD
 
 
@@ -15,7 +15,7 @@ class BlockwiseAdam(AdaSGD):
     Parameters
     ----------
     params : iterable
-        Parameters or groups. `companion.optim.partitions.AdamMini` wants them named: pass
+        Parameters or groups. `companion.optim.blocks.AdamMini` wants them named: pass
         ``model.named_parameters()``.
     lr, betas, eps, weight_decay, **options
         As for `companion.optim.Adam`.
@@ -23,7 +23,7 @@ class BlockwiseAdam(AdaSGD):
         How each parameter splits: ``"tensor"`` (one block; this is Adalayer), ``"rows"``,
         ``"elements"`` (this is Adam), or a function ``(p, name) -> blocks``, where ``blocks`` is
         the number of equal contiguous blocks of ``p.flatten()`` or an int64 tensor of labels
-        0, 1, … in the shape of p. Ready-made: `companion.optim.partitions`. The blocks of a
+        0, 1, … in the shape of p. Ready-made: `companion.optim.blocks`. The blocks of a
         parameter are chosen at its first step and saved with its state.
 
     Notes
@@ -54,11 +54,11 @@ class BlockwiseAdam(AdaSGD):
         partition="tensor",
         **options,
     ):
-        self.partition = partitions.resolve(partition)
+        self.partition = blocks.resolve(partition)
         super().__init__(params, lr, betas, eps, weight_decay, **options)
 
     def blocks(self, p, name):
-        return partitions.blocks(self.partition, p, name)
+        return blocks.divide(self.partition, p, name)
 
     def __getstate__(self):
         return {**super().__getstate__(), "partition": self.partition}

@@ -235,7 +235,7 @@ def test_compiled_training_steps(cls):
 def test_data_parallel_processes_agree_with_one(name, tmp_path):
     worker = Path(__file__).with_name("ddp_worker.py")
     command = [sys.executable, str(worker), name, str(tmp_path)]
-    here = {"env": {**os.environ, "PYTHONPATH": str(worker.parents[1])}}
+    here = {"env": {**os.environ, "PYTHONPATH": str(worker.parents[2])}}
     processes = [subprocess.Popen([*command, str(rank), "2"], **here) for rank in range(2)]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     subprocess.run([*command, "0", "1"], check=True, timeout=120, **here)
