@@ -13,15 +13,8 @@ group steps eagerly.
 """
 
 import ctypes
-import hashlib
-import os
-import platform
-import shlex
-import subprocess
-import tempfile
 import warnings
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from types import SimpleNamespace
 
 import torch
@@ -29,6 +22,7 @@ from torch import fx
 from torch.autograd.graph import increment_version
 from torch.utils import _pytree as pytree
 
+from companion.kernels.build import Untranslatable, compile_source
 from companion.optim.options import RANGES, is_zero
 
 # Operations of a rule as C++ expressions; a method and a function of one name mean the same.
@@ -114,10 +108,6 @@ extern "C" void step(i64 tensors, const i64 *sizes, const i64 *rows, T *const *p
 REDUCTIONS = ("mean", "max", "mean_square")  # the words of h that look beyond one element
 COMPARISONS = ("gt", "ge", "lt", "le", "eq")
 TYPES = {torch.float32: "float", torch.float64: "double"}
-
-
-class Untranslatable(Exception):
-    """Why a rule cannot become a kernel here."""
 
 
 def step(optimizer, params, h) -> bool:
@@ -466,46 +456,6 @@ def _expression(node, names) -> str:
         raise Untranslatable(f"its rule uses {name}, which has no C++ form")
     text = {fx.Node: names.get, str: str}
     return EXPRESSIONS[name].format(*(text.get(type(a), lambda a: f"T({a!r})")(a) for a in args))
-
-
-def cache_folder() -> Path:
-    """Return the folder of compiled kernels, in ``COMPANION_CACHE`` or else the user's cache."""
-    base = os.environ.get("COMPANION_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "companion" / "kernels"
-
-
-@cache
-def compile_source(source: str) -> ctypes.CDLL:
-    """Build a shared library from C++ and load it. Each text is built once a machine."""
-    compiler = shlex.split(os.environ.get("CXX", "c++"))
-    machine = (platform.machine(), torch.backends.cpu.get_cpu_capability(), *compiler)
-    key = hashlib.sha256("|".join((source, *machine)).encode()).hexdigest()[:24]
-    try:
-        built = cache_folder() / f"{key}.so"
-        built.parent.mkdir(parents=True, exist_ok=True)
-        if not built.exists():
-            _build(compiler, source, built)
-        return ctypes.CDLL(str(built))
-    except OSError as error:
-        raise Untranslatable(
-            f"no kernel could be built ({error}); CXX must name a C++ compiler"
-        ) from error
-
-
-def _build(compiler, source, target: Path) -> None:
-    # No fused multiply-add: memory is the limit, and the rounding stays that of the eager step.
-    flags = "-O3 -std=c++17 -ffp-contract=off -fno-math-errno -fno-trapping-math -shared -fPIC"
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        text, library = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
-        text.write_text(source)
-        # A compiler without OpenMP, or one that does not know its machine, serves too.
-        for extra in (["-march=native", "-fopenmp"], ["-fopenmp"], []):
-            command = [*compiler, *flags.split(), *extra, str(text), "-o", str(library)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                os.replace(library, target)
-                return
-    raise Untranslatable(f"{shlex.join(compiler)} failed: {done.stderr.strip()[-300:]}")
 
 
 # -- from graph to other devices -------------------------------------------------------------------

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from companion import optim
+from companion.kernels import build
 from companion.optim import fused
 from tests.cases import cases, every
 from tests.naming import label
@@ -129,12 +130,12 @@ def test_a_new_number_compiles_nothing(cls, options):
         give(call)
         optimizer.step()
         if call == 0:
-            before = len(fused._kernels), fused.compile_source.cache_info().misses
+            before = len(fused._kernels), build._outcome.cache_info().misses
         group["lr"] *= 0.5
         group["weight_decay"] *= 0.5
         if "betas" in group:
             group["betas"] = (0.5, 0.6 + 0.1 * call)
-    assert (len(fused._kernels), fused.compile_source.cache_info().misses) == before
+    assert (len(fused._kernels), build._outcome.cache_info().misses) == before
 
 
 def move(params, optimizer):
@@ -254,8 +255,7 @@ def test_fused_splits_rows_and_elements_among_threads():
 def nothing_compiled(monkeypatch):
     """Forget the kernels of this process for one test."""
     monkeypatch.setattr(fused, "_kernels", {})
-    fresh = functools.cache(fused.compile_source.__wrapped__)
-    monkeypatch.setattr(fused, "compile_source", fresh)
+    monkeypatch.setattr(build, "_outcome", functools.cache(build._outcome.__wrapped__))
 
 
 @pytest.mark.usefixtures("nothing_compiled")
@@ -283,7 +283,7 @@ def test_kernels_are_kept_on_disk(monkeypatch, tmp_path):
     (library,) = tmp_path.rglob("*.so")
     before = library.stat().st_mtime_ns
     fused._kernels.clear()
-    fused.compile_source.cache_clear()
+    build._outcome.cache_clear()
     both(optim.SGD, {}, calls=1, make=vectors)
     assert [path.stat().st_mtime_ns for path in tmp_path.rglob("*.so")] == [before]
 
