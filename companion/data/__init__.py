@@ -1,7 +1,8 @@
 """Data sets as tensors on a device, text as characters, and batches of both.
 
 Nothing to download: `digits()` and `text("pydoc")`. The other data sets are downloaded once, with a
-checksum, into `cache_dir()`; files placed there by hand are used as they are:
+checksum, into `cache_dir()`, which the environment variable COMPANION_DATA chooses; files placed
+there by hand are used as they are:
 
     mnist/, fashion_mnist/    train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz,
                               t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz; packed or not
@@ -11,7 +12,8 @@ checksum, into `cache_dir()`; files placed there by hand are used as they are:
 The image loaders share their arguments: `split`, "train" or "test"; `device`, None for the CPU;
 `flatten`, True for x of shape (n, c·h·w); `normalize`, True to subtract each channel's mean and
 divide by its standard deviation (`MEAN_STD`). They raise ValueError on an unknown split and on a
-damaged file, and ConnectionError when a file is absent and no mirror answers.
+damaged file, ConnectionError when a file is absent and no mirror answers, and OSError when the
+folder cannot be used: a file, not writable, full.
 """
 
 from companion.data.batches import Batches

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from companion.data.fetch import cache_dir, check_md5, fetch, unpack
+from companion.data.fetch import cache_dir, check_md5, folder_errors, load, read
 
 # Mean and standard deviation of each channel over the training pixels, scaled to [0, 1].
 MEAN_STD = {
@@ -111,15 +111,16 @@ def cifar10(split="train", *, device=None, flatten=False, normalize=False) -> Da
     check_choice("split", split, ("train", "test"))
     names = [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
     folder = cache_dir() / "cifar10" / "cifar-10-batches-bin"
-    paths = [folder / name for name in names]
-    if all(path.exists() for path in paths):
-        contents = [path.read_bytes() for path in paths]
-    else:
-        archive = fetch("cifar10/cifar-10-binary.tar.gz")
-        content = unpack(archive)
-        check_md5(content, archive, "cifar10/cifar-10-binary.tar.gz")
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar:
-            contents = [tar.extractfile(f"{folder.name}/{name}").read() for name in names]
+    paths, limit = [folder / name for name in names], CIFAR10_BATCH * 3073
+    with folder_errors():
+        if all(path.is_file() for path in paths):
+            contents = [read(path, limit) for path in paths]
+        else:
+            packed, archive = load(key := "cifar10/cifar-10-binary.tar.gz")
+            check_md5(packed, archive, key)
+            with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+                members = [tar.extractfile(f"{folder.name}/{name}") for name in names]
+                contents = [member.read(limit + 1) for member in members]
     records = np.concatenate([_parse_cifar(*pair) for pair in zip(contents, paths, strict=True)])
     images = records[:, 1:].reshape(-1, 3, 32, 32)
     return _dataset("cifar10", images, records[:, 0], 255, device, flatten, normalize)
@@ -130,8 +131,8 @@ def _idx_dataset(folder, split, device, flatten, normalize) -> Dataset:
     arrays = {}
     for part, ndim in (("images-idx3", 3), ("labels-idx1", 1)):
         key = f"{folder}/{'train' if split == 'train' else 't10k'}-{part}-ubyte.gz"
-        path = fetch(key)
-        content = unpack(path)
+        with folder_errors():
+            content, path = load(key)
         arrays[ndim] = _parse_idx(content, path, ndim)
         if ndim == 1:
             _check_labels(arrays[1], path, len(arrays[3]))

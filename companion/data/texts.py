@@ -1,13 +1,16 @@
 """Texts as characters."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from companion.data.fetch import check_md5, fetch, unpack
+from companion.data.fetch import check_md5, folder_errors, load, read
 from companion.data.sets import Dataset, check_choice
+
+LARGEST = 1 << 30  # bytes of a text, unpacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +103,15 @@ def text(name="pydoc", *, device=None) -> Text:
         string = "\n\n".join(topics[key] for key in sorted(topics))
     else:
         if name == "tiny_shakespeare":
-            path = fetch("tinyshakespeare/input.txt")
-            content = unpack(path)
-            check_md5(content, path, "tinyshakespeare/input.txt")
-        elif (path := Path(name)).is_file():
-            content = unpack(path)
+            with folder_errors():
+                content, path = load(key := "tinyshakespeare/input.txt")
+            check_md5(content, path, key)
+        elif os.path.isfile(name):
+            content = read(path := Path(name), LARGEST)
         else:
-            raise ValueError(f"name: {str(name)!r} is not 'pydoc', 'tiny_shakespeare' or a file")
+            raise ValueError(
+                f"name: {str(name)[:200]!r} is not 'pydoc', 'tiny_shakespeare' or a file"
+            )
         try:
             string = content.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -12,11 +12,11 @@ CLOSED = "http://127.0.0.1:9/{name}"  # the discard port, where nothing answers
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """An empty cache; mirrors that nobody answers, and no proxy in between."""
-    monkeypatch.setenv("COMPANION_DATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("COMPANION_DATA", str(tmp_path / "cäche of data"))
     monkeypatch.setenv("no_proxy", "*")
     for folder in data.MIRRORS:
         monkeypatch.setitem(data.MIRRORS, folder, (CLOSED,))
-    return tmp_path / "cache"
+    return tmp_path / "cäche of data"
 
 
 @pytest.fixture

@@ -1,28 +1,35 @@
+"""Downloads from a local server that answers well and badly, and data folders that cannot be."""
+
+import contextlib
+import errno
 import gzip
 import hashlib
 import http.server
+import itertools
+import runpy
 import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import FileLock
 
-from companion import data
+from companion import data, files
 from companion.data import fetch
 
-CLOSED = "http://127.0.0.1:9/{name}"  # the discard port, where nothing answers
-PLAY = "To be, or not to be, that is the question. ß\n" * 40
+KEY = "tinyshakespeare/input.txt"
+CONTENT = "To be, or not to be, that is the question. ß\n".encode() * 4000  # more than one read
+HALF = len(CONTENT) // 2
+PACKED = gzip.compress(CONTENT)
 
 
 def md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
-
-
-KEYS = {"images": "mnist/t10k-images-idx3-ubyte.gz", "labels": "mnist/t10k-labels-idx1-ubyte.gz"}
-CONTENT = PLAY.encode() * 100  # 184 kB, more than one read
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -31,11 +38,11 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = False
 
     def __init__(self):
-        self.mirrors, self.log = {}, []
+        self.mirrors, self.log, self.over = {}, [], threading.Event()
         super().__init__(("127.0.0.1", 0), Handler)
 
     def use(self, monkeypatch, **mirrors):
-        self.mirrors = mirrors
+        self.mirrors, self.log = mirrors, []
         urls = tuple(f"http://127.0.0.1:{self.server_port}/{name}/{{name}}" for name in mirrors)
         monkeypatch.setitem(data.MIRRORS, "tinyshakespeare", urls)
 
@@ -43,13 +50,14 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         name = self.path.split("/")[1]
-        self.server.log.append((name, self.headers["Range"]))
+        self.server.log.append(name)
         self.server.mirrors[name](self)
 
-    def answer(self, status, body, *, length=None):
+    def answer(self, status, body, **headers):
         self.send_response(status)
-        if length is not False:
-            self.send_header("Content-Length", str(length or len(body)))
+        for name, value in {"Content_Length": len(body), **headers}.items():
+            if value is not None:
+                self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
         self.wfile.write(body)
 
@@ -57,153 +65,167 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def whole(content):
-    """A mirror that knows no Range."""
-    return lambda handler: handler.answer(200, content)
+def whole(content, **headers):
+    return lambda handler: handler.answer(200, content, **headers)
 
 
-def ranged(content):
-    """A mirror that resumes."""
-
-    def answer(handler):
-        start = int((handler.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        if start >= len(content):
-            handler.answer(416, b"")
-        else:
-            handler.answer(206 if start else 200, content[start:])
-
-    return answer
+def endless(handler):
+    handler.answer(200, b"", Content_Length=None)
+    with contextlib.suppress(OSError):  # the client hangs up
+        while True:
+            handler.wfile.write(CONTENT)
 
 
-def cut(content, at):
-    """A mirror whose connection breaks after `at` bytes."""
-    return lambda handler: handler.answer(200, content[:at], length=len(content))
+def silent(handler):
+    handler.server.over.wait()
 
 
-def missing(handler):
-    handler.answer(404, b"not here")
+def moved(handler):
+    if "there" in handler.path:
+        handler.answer(200, CONTENT)
+    else:
+        handler.answer(302, b"", Location=f"/{handler.path.split('/')[1]}/there")
 
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setitem(data.MD5, "tinyshakespeare/input.txt", md5(CONTENT))
+    monkeypatch.setitem(data.MD5, KEY, md5(CONTENT))
+    monkeypatch.setitem(fetch.SIZES, KEY, len(CONTENT))
+    monkeypatch.setattr(fetch, "TIMEOUT", 0.3)
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
+        server.over.set()
         server.shutdown()
         thread.join()
 
 
-def files(cache):
+def left(cache):
     """Names in the folder of the text, without the lock."""
     return sorted(p.name for p in (cache / "tinyshakespeare").iterdir() if p.suffix != ".lock")
 
 
-HALF = len(CONTENT) // 2
-DOWNLOADS = {  # the mirrors, and the requests that must reach them
-    "at once": ({"a": whole(CONTENT)}, [("a", None)]),
-    "without a stated length": (
-        {"a": lambda handler: handler.answer(200, CONTENT, length=False)},
-        [("a", None)],
+def bits():
+    text = data.text("tiny_shakespeare")
+    return text.decode(text.ids).encode()
+
+
+ANSWERS = {
+    "as it is": whole(CONTENT),
+    "without a length": whole(CONTENT, Content_Length=None),
+    "with a senseless length": whole(CONTENT, Content_Length="many"),
+    "in chunks": whole(
+        b"%x\r\n%b\r\n0\r\n\r\n" % (len(CONTENT), CONTENT),
+        Content_Length=None,
+        Transfer_Encoding="chunked",
     ),
-    "from the second mirror": (
-        {"a": missing, "b": whole(CONTENT)},
-        [("a", None), ("b", None)],
+    "packed": whole(PACKED),
+    "from elsewhere": moved,
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_a_download_is_whole_and_happens_once(case, server, cache, monkeypatch):
+    server.use(monkeypatch, a=ANSWERS[case], b=whole(CONTENT))
+    for _ in range(2):
+        assert bits() == CONTENT
+        assert set(server.log) == {"a"}
+        assert len(server.log) == (2 if case == "from elsewhere" else 1)
+        assert left(cache) == ["input.txt"]
+
+
+FAULTS = {  # what a mirror does, and what the error says of it
+    "missing": (lambda handler: handler.answer(404, b"not here"), "HTTPError: HTTP Error 404"),
+    "breaks off": (
+        whole(CONTENT[:HALF], Content_Length=len(CONTENT)),
+        f"closed after {HALF:,} of {len(CONTENT):,} bytes",
     ),
-    "resumed where the first broke off": (
-        {"a": cut(CONTENT, HALF), "b": ranged(CONTENT)},
-        [("a", None), ("b", f"bytes={HALF}-")],
+    "breaks a chunk off": (
+        whole(b"ffff\r\nhalf", Content_Length=None, Transfer_Encoding="chunked"),
+        "IncompleteRead",
     ),
-    "restarted where a mirror cannot resume": (
-        {"a": cut(CONTENT, HALF), "b": whole(CONTENT)},
-        [("a", None), ("b", f"bytes={HALF}-")],
+    "one byte wrong": (
+        whole(CONTENT[:-1] + b"?"),
+        f"content has md5 .*, expected {md5(CONTENT)}; it is {len(CONTENT):,} bytes",
     ),
-    "afresh after wrong content": (
-        {"a": whole(CONTENT[:-1] + b"?"), "b": ranged(CONTENT)},
-        [("a", None), ("b", None)],
-    ),
-    "afresh after a resumed wrong beginning": (
-        {"a": cut(b"?" + CONTENT[1:], HALF), "b": ranged(CONTENT), "c": ranged(CONTENT)},
-        [("a", None), ("b", f"bytes={HALF}-"), ("c", None)],
+    "a page": (whole(b"<!DOCTYPE html><p>Gone</p>"), "26 bytes that start with b'<!DOCTYPE html>"),
+    "nothing": (whole(b""), "0 bytes that start with b''"),
+    "endless": (endless, "answers with more than the"),
+    "announced to be endless": (whole(CONTENT, Content_Length=10**15), "answers with more than"),
+    "one byte too long": (whole(CONTENT + b"\n"), f"holds more than {len(CONTENT):,} bytes"),
+    "a bomb": (whole(gzip.compress(bytes(9 * len(CONTENT)))), "holds more than"),
+    "half a gzip file": (whole(PACKED[:-9]), "expected a complete gzip file"),
+    "silent": (silent, "timed out"),
+    "no HTTP": (lambda handler: handler.wfile.write(b"hello\r\n\r\n"), "BadStatusLine"),
+    "in a circle": (
+        lambda handler: handler.answer(302, b"", Location=handler.path),
+        "infinite loop",
     ),
 }
 
 
-@pytest.mark.parametrize("case", DOWNLOADS)
-def test_download(case, server, cache, monkeypatch):
-    mirrors, requests = DOWNLOADS[case]
-    server.use(monkeypatch, **mirrors)
-    text = data.text("tiny_shakespeare")
-    assert text.decode(text.ids).encode() == CONTENT
-    assert server.log == requests
-    assert files(cache) == ["input.txt"]
-    data.text("tiny_shakespeare")
-    assert server.log == requests  # the second time, from the cache
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_a_bad_mirror_sends_is_named_and_the_next_one_starts_afresh(
+    case, server, cache, monkeypatch
+):
+    fault, message = FAULTS[case]
+    server.use(monkeypatch, bad=fault)
+    with pytest.raises(ConnectionError, match=message) as error:
+        data.text("tiny_shakespeare")
+    assert f"http://127.0.0.1:{server.server_port}/bad/input.txt\n" in str(error.value)
+    assert left(cache) == []
+    server.use(monkeypatch, bad=fault, good=whole(CONTENT))
+    assert bits() == CONTENT
+    assert list(dict.fromkeys(server.log)) == ["bad", "good"]
+    assert left(cache) == ["input.txt"]
 
 
-def test_packed_files_download_and_unpack(server, cache, monkeypatch):
-    contents = {"images": b"images" * 99, "labels": b"labels" * 9}
-    for name, key in KEYS.items():
-        monkeypatch.setitem(data.MD5, key, md5(contents[name]))
+def test_a_mirror_that_drips_is_left(server, cache, monkeypatch):
+    clock = SimpleNamespace(monotonic=itertools.count(0, 3600).__next__)  # an hour a look
+    monkeypatch.setattr(fetch, "time", clock)
+    server.use(monkeypatch, a=whole(CONTENT))
+    with pytest.raises(ConnectionError, match=r"TimeoutError: .* too slow"):
+        data.text("tiny_shakespeare")
+
+
+@pytest.mark.parametrize("packing", [gzip.compress, bytes])
+def test_a_bomb_in_the_cache_is_not_unpacked(packing, place, monkeypatch):
+    path = place(KEY, packing(bytes(1 << 25)))
+    monkeypatch.setitem(fetch.SIZES, KEY, 10_000)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="holds more than 10,000 bytes") as error:
+        data.text("tiny_shakespeare")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+    assert str(path) in str(error.value)
+    assert path.exists()
+
+
+def test_packed_files_stay_packed(server, cache, monkeypatch):
+    key = "mnist/t10k-labels-idx1-ubyte.gz"
+    monkeypatch.setitem(data.MD5, key, md5(b"labels"))
     address = f"http://127.0.0.1:{server.server_port}/mnist/{{name}}"
     monkeypatch.setitem(data.MIRRORS, "mnist", (address,))
-
-    def answer(handler):
-        handler.answer(
-            200, gzip.compress(contents["images" if "images" in handler.path else "labels"])
-        )
-
-    server.mirrors = {"mnist": answer}
-    for name, key in KEYS.items():
-        assert fetch.unpack(fetch.fetch(key)) == contents[name]
-    assert all((cache / key).exists() for key in KEYS.values())
+    server.mirrors = {"mnist": whole(packed := gzip.compress(b"labels"))}
+    assert fetch.load(key) == (b"labels", cache / key)
+    assert (cache / key).read_bytes() == packed
 
 
-def test_an_interrupted_download_is_kept_and_resumed_by_the_next_call(server, cache, monkeypatch):
-    server.use(monkeypatch, a=cut(CONTENT, HALF))
-    with pytest.raises(ConnectionError, match=f"closed after {HALF:,} of {len(CONTENT):,} bytes"):
-        data.text("tiny_shakespeare")
-    assert files(cache) == ["input.txt.part"]
-    server.use(monkeypatch, a=ranged(CONTENT))
-    data.text("tiny_shakespeare")
-    assert server.log == [("a", None), ("a", f"bytes={HALF}-")]
-    assert files(cache) == ["input.txt"]
-
-
-@pytest.mark.parametrize("part", [CONTENT, CONTENT + b"?"])
-def test_a_whole_part_needs_no_more_bytes(part, server, cache, place, monkeypatch):
-    place("tinyshakespeare/input.txt.part", part)
-    server.use(monkeypatch, a=ranged(CONTENT), b=ranged(CONTENT))
-    data.text("tiny_shakespeare")
-    assert server.log[0] == ("a", f"bytes={len(part)}-")
-    assert len(server.log) == (1 if part == CONTENT else 2)  # one byte too many: from the beginning
-    assert (cache / "tinyshakespeare/input.txt").read_bytes() == CONTENT
-
-
-def test_wrong_content_is_deleted_and_said_so(server, cache, monkeypatch):
-    wrong = CONTENT[:-1] + b"?"
-    server.use(monkeypatch, a=whole(wrong))
-    message = f"part: content has md5 {md5(wrong)}, expected {md5(CONTENT)}; deleted"
-    with pytest.raises(ConnectionError, match=message):
-        data.text("tiny_shakespeare")
-    assert files(cache) == []
-
-
-def test_a_stop_while_writing_leaves_no_file_under_the_final_name(server, cache, monkeypatch):
-    server.use(monkeypatch, a=whole(CONTENT))
-
+def test_a_stop_while_writing_leaves_no_file(server, cache, monkeypatch):
     def interrupt(descriptor):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetch.os, "fsync", interrupt)
+    server.use(monkeypatch, a=whole(CONTENT))
+    monkeypatch.setattr(files.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         data.text("tiny_shakespeare")
-    assert files(cache) == ["input.txt.part"]
+    assert left(cache) == []
 
 
 def test_without_a_network_the_error_says_what_to_do(cache, monkeypatch):
-    monkeypatch.setitem(data.MIRRORS, "mnist", (CLOSED, CLOSED.replace("9/", "9/second/")))
+    closed = data.MIRRORS["mnist"][0]
+    monkeypatch.setitem(data.MIRRORS, "mnist", (closed, closed.replace("9/", "9/second/")))
     with pytest.raises(ConnectionError) as error:
         data.mnist()
     message = str(error.value)
@@ -224,6 +246,8 @@ def test_without_a_network_the_error_says_what_to_do(cache, monkeypatch):
 
 def test_simultaneous_downloads_share_one(server, cache, monkeypatch):
     server.use(monkeypatch, a=whole(CONTENT))
+    (cache / "tinyshakespeare").mkdir(parents=True)
+    (cache / (KEY + ".lock")).touch()  # of a process that was killed
     together, texts = threading.Barrier(4), []
 
     def load():
@@ -235,29 +259,132 @@ def test_simultaneous_downloads_share_one(server, cache, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
-    assert server.log == [("a", None)]
+    assert server.log == ["a"]
     assert all(torch.equal(text.ids, texts[0].ids) for text in texts)
     assert len(texts) == 4
 
 
+# The folder ---------------------------------------------------------------------------------------
+
+
+def a_file(path, monkeypatch):
+    path.write_text("")
+    return path
+
+
+def below_a_file(path, monkeypatch):
+    return a_file(path, monkeypatch) / "below"
+
+
+def a_link_to_nothing(path, monkeypatch):
+    path.symlink_to(path.with_name("nothing"))
+    return path
+
+
+def not_ours(path, monkeypatch):
+    if not Path("/proc/self").exists():
+        pytest.skip("needs a folder where nobody may write")
+    return Path("/proc/companion")
+
+
+def another_users(path, monkeypatch):
+    path.mkdir()
+
+    def refuse(self, *arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    return path
+
+
+def homeless(path, monkeypatch):
+    return "~nobody of this name"
+
+
+def full(path, monkeypatch):
+    def refuse(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    return path
+
+
+def with_a_folder_for_the_file(path, monkeypatch):
+    (path / KEY).mkdir(parents=True)
+    return path
+
+
+FOLDERS = {
+    a_file: "exists|directory",
+    below_a_file: "directory",
+    a_link_to_nothing: "exists",
+    not_ours: "companion",
+    another_users: "denied",
+    homeless: "home",
+    full: "No space",
+    with_a_folder_for_the_file: "directory",
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS, ids=lambda kind: kind.__name__)
+def test_a_folder_that_cannot_be_used_is_named_with_the_remedy(kind, server, cache, monkeypatch):
+    server.use(monkeypatch, a=whole(CONTENT), b=whole(CONTENT))
+    folder = str(kind(cache, monkeypatch))
+    monkeypatch.setenv("COMPANION_DATA", folder)
+    with pytest.raises(OSError, match=FOLDERS[kind]) as error:
+        data.text("tiny_shakespeare")
+    assert not isinstance(error.value, ConnectionError)  # the mirrors are not to blame
+    assert f"the data folder (COMPANION_DATA={folder}) cannot be used" in str(error.value)
+    assert "Set the environment variable COMPANION_DATA to a folder that" in str(error.value)
+    assert len(server.log) <= 1
+    assert not list(cache.rglob("*.part"))
+
+
+def test_a_cache_folder_that_cannot_be_used_is_named(cache, monkeypatch):
+    monkeypatch.delenv("COMPANION_DATA")
+    monkeypatch.setenv("COMPANION_CACHE", str(a_file(cache, monkeypatch)))
+    with pytest.raises(NotADirectoryError, match=r"COMPANION_CACHE=.*variable COMPANION_DATA"):
+        data.mnist()
+
+
+def test_a_folder_that_another_process_holds_is_waited_for_not_forever(cache, monkeypatch):
+    monkeypatch.setattr(fetch, "WAIT", 0.0)
+    (cache / "tinyshakespeare").mkdir(parents=True)
+    with (
+        FileLock(cache / (KEY + ".lock")),
+        pytest.raises(OSError, match=r"could not be acquired.*COMPANION_DATA"),
+    ):
+        data.text("tiny_shakespeare")
+
+
+def test_a_folder_that_is_only_read_serves_what_it_has(place, monkeypatch):
+    place(KEY, CONTENT, CONTENT)
+    monkeypatch.setattr(Path, "mkdir", None)
+    monkeypatch.setattr(files.os, "replace", None)
+    assert bits() == CONTENT
+
+
 @pytest.mark.parametrize(
-    ("platform", "variables", "folder"),
+    ("variables", "folder"),
     [
-        ("linux", {"COMPANION_DATA": "~/here"}, "~/here"),
-        ("linux", {}, "~/.cache/companion"),
-        ("linux", {"XDG_CACHE_HOME": "/xdg"}, "/xdg/companion"),
-        ("darwin", {}, "~/Library/Caches/companion"),
-        ("win32", {"LOCALAPPDATA": "/local"}, "/local/companion"),
-        ("win32", {}, "~/AppData/Local/companion"),
+        ({"COMPANION_DATA": "~/here", "COMPANION_CACHE": "/there"}, "~/here"),
+        ({"COMPANION_CACHE": "/there"}, "/there/companion"),
     ],
 )
-def test_cache_folder(platform, variables, folder, monkeypatch):
-    for name in ("COMPANION_DATA", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
+def test_the_folder_is_chosen_by_the_environment(variables, folder, monkeypatch):
+    monkeypatch.delenv("COMPANION_DATA")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(fetch.sys, "platform", platform)
     assert data.cache_dir() == Path(folder).expanduser()
+
+
+def test_every_known_file_has_its_mirrors_over_https():
+    mirrors = runpy.run_path(fetch.__file__)["MIRRORS"]  # as they are outside these tests
+    assert {Path(key).parent.name for key in fetch.MD5} == set(mirrors)
+    assert fetch.SIZES.keys() == fetch.MD5.keys()
+    for urls in mirrors.values():
+        assert len(urls) > 1
+        assert all(url.startswith("https://") for url in urls)
 
 
 def test_import_is_light():
