@@ -62,10 +62,10 @@ class Batches:
         check_choice("mode", mode, ("reshuffle", "replacement", "sequential"))
         self.n, self.mode, self.drop_last = lengths[0], mode, bool(drop_last)
         most = self.n if drop_last else math.inf
-        if not 1 <= batch_size <= most or batch_size != int(batch_size):
+        if not 1 <= batch_size <= most or batch_size % 1:  # ∞ % 1 is NaN, which counts as true
             raise ValueError(f"batch_size: {batch_size}; expected an integer from 1 to {most}")
-        if epochs is not None and epochs < 1:
-            raise ValueError(f"epochs: {epochs}; expected None (endless) or at least 1")
+        if epochs is not None and not (epochs >= 1 and epochs % 1 == 0):
+            raise ValueError(f"epochs: {epochs}; expected None (endless) or a whole number from 1")
         self.batch_size, self.epochs = int(batch_size), epochs
         whole, rest = divmod(self.n, self.batch_size)
         self.steps_per_epoch = whole + (rest > 0 and not drop_last)

@@ -1,21 +1,45 @@
 """What the arguments of a run may be, and the errors for those that may not."""
 
+import math
+import operator
+from numbers import Real
 
-def check_counts(**limits) -> None:
-    """Raise unless each ``name=(value, least)`` is a whole number of at least so much."""
-    for name, (value, least) in limits.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name}: expected a whole number, got {value!r}")
-        if value < least:
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
+import torch
 
 
-def check_batch_size(batch_size: int, n: int) -> None:
-    """Raise ValueError unless a batch of this size can be drawn from n samples."""
-    if not isinstance(batch_size, int) or not 1 <= batch_size <= n:
-        raise ValueError(
-            f"batch_size: expected 1 to {n}, the samples there are, got {batch_size!r}"
-        )
+def whole(name: str, value, least: int | None = None) -> int:
+    """Return a whole number, of Python or NumPy, as an ``int``; raise unless it is one in range."""
+    try:
+        if isinstance(value, (bool, torch.Tensor)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number, got {value!r}") from None
+    if least is not None and number < least:
+        raise ValueError(f"{name}: expected at least {least}, got {number}")
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{name}: expected a number of 64 bits, got {number}")
+    return number
+
+
+def batch_length(value, n: int) -> int:
+    """Return a batch size that can be drawn from n samples; raise ``ValueError`` for others."""
+    try:
+        number = whole("batch_size", value)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= n:
+        raise ValueError(f"batch_size: expected 1 to {n}, the samples there are, got {value!r}")
+    return number
+
+
+def norm_bound(value) -> float | None:
+    """Return ``clip_norm``; raise ``ValueError`` unless it is None or a number above 0."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+        raise ValueError(f"clip_norm: expected None or a number above 0, got {value!r}")
+    return float(value)
 
 
 def made(name: str, value, kind: type, argument):

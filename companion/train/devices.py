@@ -23,11 +23,34 @@ def random_state(seed: int, device: torch.device):
         yield
 
 
-def to_device(data, device, name="data") -> Dataset:
-    """Return the fields x and y of a data set on a device; TypeError where there are none."""
+@contextlib.contextmanager
+def mode(model, training: bool):
+    """Put a model in training or evaluation mode inside, and each of its modules back as it was."""
+    modules = [(m, m.training) for m in model.modules()] if hasattr(model, "modules") else []
+    try:
+        if modules:
+            model.train(training)
+        yield
+    finally:
+        for module, before in modules:
+            module.training = before
+
+
+def fields(data, name="data") -> Dataset:
+    """Return the fields x and y of a data set; raise unless they hold samples."""
     x, y = getattr(data, "x", None), getattr(data, "y", None)
     if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
         raise TypeError(
             f"{name}: expected a data set with tensors x and y, got {type(data).__name__}"
         )
-    return Dataset(x.to(device), y.to(device))
+    if not (x.dim() and y.dim() and len(x) == len(y) > 0):
+        raise ValueError(
+            f"{name}: expected as many y as x, at least one, got shapes {tuple(x.shape)} of x "
+            f"and {tuple(y.shape)} of y"
+        )
+    return Dataset(x, y)
+
+
+def to_device(data, device, name="data") -> Dataset:
+    """Return the fields x and y of a data set on a device."""
+    return Dataset(*(z.to(device) for z in fields(data, name)))

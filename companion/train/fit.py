@@ -1,27 +1,18 @@
 """One training loop: seeds, device, precision, progress, checkpoints and resuming."""
 
-import contextlib
-import math
-import pickle
-import time
-import zipfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from companion.data import Batches, Dataset
-from companion.files import replacing
 from companion.interrupt import Interrupt
 from companion.progress import bar
-from companion.train.arguments import check_batch_size, check_counts, made
-from companion.train.devices import choose_device, random_state, to_device
-from companion.train.evaluation import count_correct, cross_entropy, evaluate
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-FORMAT = 1  # of the checkpoint file
+from companion.train.arguments import batch_length, norm_bound, whole
+from companion.train.checkpoint import compare, owned, read, readable
+from companion.train.devices import choose_device, mode, random_state, to_device
+from companion.train.evaluation import cross_entropy
+from companion.train.run import PRECISIONS, Run
 
 
 def fit(
@@ -81,11 +72,12 @@ def fit(
     clip_norm : float, optional
         Largest norm of the whole gradient.
     checkpoint : path, optional
-        File to write to, and to resume from where it exists.
+        File to write to, and to resume from where it exists. While the run lasts, a lock of the
+        same name stands beside it.
     checkpoint_every : int, default 100
         Steps between two checkpoints. The last step is always saved.
     callback : callable, optional
-        Called with the step's number after each step.
+        Called with the step's number after each step, and after its checkpoint.
     progress : bool, default True
         Show a bar if the run takes more than five seconds and somebody watches.
 
@@ -101,18 +93,37 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        An argument that cannot be used; a checkpoint that is damaged or belongs to another run.
+        An argument that cannot be used; a loss that is no scalar tensor, or that no trained
+        parameter has a gradient from; a checkpoint that is damaged, of another format or of
+        another run, is in use by another process, or could be written and not be read back.
     FloatingPointError
-        The loss is NaN or infinite. On the CPU the parameters are those before that step; a GPU
-        is asked at reports and checkpoints only.
+        A loss is NaN or infinite, or, at a checkpoint and at the end, a trained parameter is. In
+        the first case the parameters on the CPU are those before that step; a GPU is asked at
+        reports and checkpoints only. No checkpoint holds NaN.
+    OSError
+        A checkpoint could not be written, for want of space for instance; the file is as it was.
+
+    Whatever stops the steps has the rows so far as its attribute ``history``.
 
     Notes
     -----
     Ctrl-C finishes the step, writes the checkpoint if there is one, and returns the history; a
     second one stops at once. A checkpoint is written beside its target, synced and renamed, so a
     run that is killed leaves the old one or the new one; on the CPU a resumed run ends with the
-    same bits as one that was not interrupted. Settings that must agree are compared; a step
-    count may grow.
+    same bits as one that was not interrupted.
+
+    A checkpoint is resumed by the same run only. Compared are: the data and the test set (their
+    content), the batches' size, seed, order and place; what the model prints, the words and
+    functions that its modules hold, its shapes, dtypes and frozen parameters; the optimizer's
+    class, its attributes, every option of its groups, and which parameters are in which; the
+    scheduler's class and settings; the loss (a function by its code and what that reads from
+    outside: numbers, strings, tensors, functions; a module by its attributes and state);
+    ``seed``, ``precision`` and ``clip_norm``. Not compared, so free to change: ``steps``, which
+    may grow, ``every``, ``checkpoint_every``, ``callback``, ``progress``, the device, the number
+    of threads, the versions of torch and of this package. Not compared, so yours to keep: what
+    the model computes beyond that, buffers that are not in its state, its initial parameters (the
+    checkpoint's replace them), the code of functions of libraries. Everything is read and compared
+    before anything is changed.
 
     Examples
     --------
@@ -128,25 +139,29 @@ def fit(
     1    40   0.7
     2    60   0.4
     """
-    check_counts(steps=(steps, 0), every=(every, 1), checkpoint_every=(checkpoint_every, 1))
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: expected a Module, got {model!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {list(PRECISIONS)}, got {precision!r}")
-    if clip_norm is not None and not clip_norm > 0:
-        raise ValueError(f"clip_norm: expected None or a number above 0, got {clip_norm!r}")
-    device = choose_device(device)
-    if test is not None:
-        test = to_device(test, device, "test")
-    batches = _batches(data, batch_size, seed, device)
+    for name, function in {"loss": loss, "callback": callback}.items():
+        if not (callable(function) or (name == "callback" and function is None)):
+            raise TypeError(f"{name}: expected a function, got {function!r}")
+    steps, every = whole("steps", steps, 0), whole("every", every, 1)
+    checkpoint_every, seed = whole("checkpoint_every", checkpoint_every, 1), whole("seed", seed)
+    clip_norm, device = norm_bound(clip_norm), choose_device(device)
+    test = None if test is None else to_device(test, device, "test")
+    batches = _batches(data, batch_size, seed, device, steps)
+    run = Run(model.to(device), batches, optimizer, scheduler, loss, device, precision, clip_norm)
     settings = {"seed": seed, "precision": precision, "clip_norm": clip_norm}
-    run = _Run(model.to(device), batches, optimizer, scheduler, loss, device, settings)
-    path = None if checkpoint is None else Path(checkpoint)
-    training = model.training
-    with random_state(seed, device), Interrupt() as interrupt, bar(steps, progress) as shown:
-        if path is not None and path.exists():
-            run.load(path, steps)
+    with (
+        owned(checkpoint) as path, random_state(seed, device), Interrupt() as interrupt,
+        bar(steps, progress) as shown, mode(model, training=True),
+    ):  # fmt: skip
+        if path is not None:
+            run.identity = run.identify(settings, test)
+            _resume(run, path, steps)
             shown.update(run.step)
         try:
-            model.train()
             while run.step < steps and not interrupt.asked:
                 run.advance()
                 if run.step % every == 0 or run.step == steps:
@@ -159,215 +174,44 @@ def fit(
                     callback(run.step)
             if interrupt.asked and path is not None:
                 run.save(path)
+            run.check()
         except KeyboardInterrupt:
             pass  # the second one: the last checkpoint stands
-        finally:
-            model.train(training)
-    return pd.DataFrame(run.rows, columns=None if run.rows else ["step", "loss", "seconds"])
+        except Exception as error:
+            error.history = run.history()
+            raise
+    return run.history()
 
 
-class _Run:
-    """A training run between two steps: everything that a checkpoint has to hold."""
-
-    def __init__(self, model, batches, optimizer, scheduler, loss, device, settings):
-        self.model, self.batches, self.loss, self.device = model, batches, loss, device
-        self.optimizer = made("optimizer", optimizer, torch.optim.Optimizer, model.parameters())
-        owned = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        if owned.isdisjoint(id(p) for p in model.parameters()):
-            raise ValueError("optimizer: holds none of the model's parameters")
-        self.scheduler = None
-        if scheduler is not None:
-            base = torch.optim.lr_scheduler.LRScheduler
-            self.scheduler = made("scheduler", scheduler, base, self.optimizer)
-        self.dtype = PRECISIONS[settings["precision"]]
-        scaled = self.dtype is torch.float16
-        self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
-        self.clip_norm = settings["clip_norm"]
-        self.step, self.rows, self.seconds = 0, [], 0.0
-        self._forget()
-        self.first_bad = torch.zeros((), dtype=torch.int64, device=device)  # step of a bad loss
-        self.identity = {**settings, **self._identity()}
-
-    def _forget(self) -> None:
-        """Start the sums of a new row."""
-        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # loss, correct
-        self.samples = self.targets = 0
-        self.classes = True
-        self.reported = self.seconds
-
-    def advance(self) -> None:
-        """Take one step."""
-        started = time.perf_counter()
-        x, y = self._batch()
-        self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            output = self.model(x)
-            loss = self.loss(output, y)
-        self.step += 1
-        if loss.dim():
-            raise ValueError(f"loss: expected a scalar, got shape {tuple(loss.shape)}")
-        bad = ~torch.isfinite(loss.detach()) & (self.first_bad == 0)
-        self.first_bad = torch.where(bad, self.step, self.first_bad)
-        if self.device.type == "cpu":
-            self._check_finite()
-        self.scaler.scale(loss).backward()
-        if self.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        skipped = self.scaler.get_scale() < scale  # float16 gradients overflowed
-        if self.scheduler is not None and not skipped:
-            self.scheduler.step()
-        right = count_correct(output, y)
-        self.classes = right is not None
-        self.sums += torch.stack(
-            [loss.detach().double() * len(x), (right if self.classes else loss.detach()).double()]
-        )
-        self.samples += len(x)
-        self.targets += y.numel()
-        self.seconds += time.perf_counter() - started
-
-    def report(self, test) -> None:
-        """Add a row and start the sums anew."""
-        started = time.perf_counter()
-        self._check_finite()
-        loss, correct = self.sums.tolist()  # on a GPU this waits for the steps
-        self.seconds += time.perf_counter() - started
-        row = {"step": self.step, "loss": loss / self.samples}
-        if self.classes:
-            row["accuracy"] = correct / self.targets
-        if test is not None:
-            with self._autocast():
-                values = evaluate(self.model, test, self.loss)
-            row |= {f"test_{name}": value for name, value in values.items()}
-        row["seconds"] = self.seconds
-        y = self.batches.tensors[1]
-        tokens = y.dim() == 2 and not y.is_floating_point()
-        elapsed = self.seconds - self.reported
-        rate = (self.targets if tokens else self.samples) / elapsed if elapsed else math.nan
-        row["tokens_per_second" if tokens else "samples_per_second"] = rate
-        self.rows.append(row)
-        self._forget()
-
-    def _batch(self):
-        try:
-            return next(self.batches)
-        except StopIteration:
-            raise ValueError(
-                f"data: the batches end after step {self.step}; take fewer steps, or more epochs"
-            ) from None
-
-    def _autocast(self):
-        if self.dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
-
-    def _check_finite(self) -> None:
-        if step := int(self.first_bad):
-            lr = ", ".join(f"{float(group['lr']):g}" for group in self.optimizer.param_groups)
-            raise FloatingPointError(
-                f"the loss is NaN or infinite at step {step} (lr={lr}): try a smaller lr, a "
-                "warm-up, clip_norm=1.0 or precision='float32'; look for bad values in the data"
-            )
-
-    PARTS = ("model", "optimizer", "scheduler", "scaler", "batches")
-    NUMBERS = ("step", "rows", "seconds", "sums", "samples", "targets", "classes", "reported")
-
-    def _identity(self) -> dict:
-        """What must agree between a checkpoint and the run that goes on from it."""
-        scheduled = set() if self.scheduler is None else {"betas", "momentum", "max_lr", "min_lr"}
-        options = {}
-        for number, group in enumerate(self.optimizer.param_groups):
-            for name, value in {**group, "lr": group.get("initial_lr", group["lr"])}.items():
-                value = float(value) if isinstance(value, Tensor) else value
-                plain = isinstance(value, (bool, int, float, str, tuple, type(None)))
-                if plain and name not in {"params", "param_names", "initial_lr", *scheduled}:
-                    options[f"{name} of group {number}"] = value
-        state = self.model.state_dict()
-        return {
-            "batch_size": self.batches.batch_size,
-            "samples": self.batches.n,
-            "optimizer": type(self.optimizer).__name__,
-            "scheduler": None if self.scheduler is None else type(self.scheduler).__name__,
-            "shapes": {k: tuple(v.shape) for k, v in state.items() if isinstance(v, Tensor)},
-            "options": options,
-        }
-
-    def save(self, path: Path) -> None:
-        """Write the run to a file, which then holds all of it or what it held before."""
-        self._check_finite()
-        content = {name: getattr(self, name) for name in self.NUMBERS}
-        for name in self.PARTS:
-            part = getattr(self, name)
-            content[name] = None if part is None else part.state_dict()
-        content |= {"format": FORMAT, "identity": self.identity, "random": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            content["random_cuda"] = torch.cuda.get_rng_state(self.device)
-        with replacing(path) as file:
-            torch.save(content, file)
-
-    def load(self, path: Path, steps: int) -> None:
-        """Go on from a file."""
-        content = _read(path, self.device)
-        for name, now in self.identity.items():
-            then = content["identity"].get(name)
-            if then != now:
-                if isinstance(now, dict):  # show what differs, not everything
-                    keys = [k for k in {**then, **now} if then.get(k) != now.get(k)][:3]
-                    then, now = ({k: d.get(k) for k in keys} for d in (then, now))
-                raise ValueError(
-                    f"checkpoint: {path} is of another run: {name} was {then!r} and is {now!r}; "
-                    "use the settings it was made with, or another path"
-                )
-        if content["step"] > steps:
-            raise ValueError(
-                f"steps: {steps}, but checkpoint {path} is {content['step']} steps into the run"
-            )
-        for name in self.PARTS:
-            if getattr(self, name) is not None:
-                getattr(self, name).load_state_dict(content[name])
-        for name in self.NUMBERS:
-            setattr(self, name, content[name])
-        torch.set_rng_state(content["random"].cpu())
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(content["random_cuda"].cpu(), self.device)
-
-
-def _read(path: Path, device) -> dict:
-    """Return the content of a checkpoint; ValueError naming the file if it is not a whole one."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if name := archive.testzip():
-                raise zipfile.BadZipFile(f"{name} fails its checksum")
-        content = torch.load(path, map_location=device, weights_only=True)
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
-    except (
-        zipfile.BadZipFile,
-        pickle.UnpicklingError,
-        RuntimeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as e:
+def _resume(run: Run, path, steps: int) -> None:
+    """Go on from a file if it is there; refuse what could be written and not be read back."""
+    readable(run.content())
+    if not path.exists():
+        return
+    content = read(path)
+    compare(path, content["identity"], run.identity)
+    if content["step"] > steps:
         raise ValueError(
-            f"checkpoint: {path} is damaged or no checkpoint ({e}); delete it to start anew"
-        ) from e
-    return content
-
-
-def _batches(data, batch_size, seed, device) -> Batches:
-    if isinstance(data, Batches):  # a copy, so that the caller's stay where they are
-        if len(data.tensors) != 2:
-            raise ValueError(f"data: expected batches of x and y, got {len(data.tensors)} tensors")
-        tensors = Dataset(*(tensor.to(device) for tensor in data.tensors))
-        batches = Batches(
-            tensors, data.batch_size, mode=data.mode, epochs=data.epochs, drop_last=data.drop_last
+            f"steps: {steps}, but checkpoint {path} is {content['step']} steps into the run"
         )
-        batches.load_state_dict(data.state_dict())
-        return batches
-    data = to_device(data, device)
-    check_batch_size(batch_size, len(data.x))
-    return Batches(data, batch_size, seed=seed)
+    run.restore(content)
+
+
+def _batches(data, batch_size, seed, device, steps) -> Batches:
+    if not isinstance(data, Batches):
+        data = to_device(data, device)
+        return Batches(data, batch_length(batch_size, len(data.x)), seed=seed)
+    if len(data.tensors) != 2:
+        raise ValueError(f"data: expected batches of x and y, got {len(data.tensors)} tensors")
+    tensors = Dataset(*(tensor.to(device) for tensor in data.tensors))
+    batches = Batches(  # a copy, so that the caller's stay where they are
+        tensors, data.batch_size, mode=data.mode, epochs=data.epochs, drop_last=data.drop_last
+    )
+    batches.load_state_dict(data.state_dict())
+    if data.epochs is not None:
+        left = (data.epochs - data.epoch) * data.steps_per_epoch - data.position
+        if left < steps:
+            raise ValueError(
+                f"data: the batches end after step {left}; take fewer steps, or more epochs"
+            )
+    return batches

@@ -14,7 +14,7 @@ from torch.func import functional_call, vmap
 from companion.data import Batches
 from companion.optim.base import Optimizer, group_mean_square, named, shaped, use_blocks
 from companion.progress import bar
-from companion.train.arguments import check_batch_size, check_counts
+from companion.train.arguments import batch_length, whole
 from companion.train.devices import choose_device, random_state, to_device
 from companion.train.evaluation import count_correct, cross_entropy
 
@@ -98,15 +98,15 @@ def sweep(
                0.10    2.3
     Name: loss, dtype: float64
     """
-    check_counts(steps=(steps, 0), every=(every, 1))
+    steps, every = whole("steps", steps, 0), whole("every", every, 1)
     if not callable(model_fn) or isinstance(model_fn, nn.Module):
         raise TypeError(f"model_fn: expected a function that returns a model, got {model_fn!r}")
     if chunk is not None:
-        check_counts(chunk=(chunk, 1))
+        chunk = whole("chunk", chunk, 1)
     device = choose_device(device)
     data = to_device(data, device)
     test = None if test is None else to_device(test, device, "test")
-    check_batch_size(batch_size, len(data.x))
+    batch_size = batch_length(batch_size, len(data.x))
     seeds = _seeds(seeds)
     # Every model has a number: its place in the product of optimizers, grid and seeds.
     cells, plan = [], []

@@ -83,6 +83,11 @@ def test_batches_errors_name_argument_and_value():
         (lambda: data.Batches(y, 2.5), "batch_size: 2.5"),
         (lambda: data.Batches(y, 11, drop_last=True), "batch_size: 11; .* from 1 to 10"),
         (lambda: data.Batches(y, 2, epochs=0), "epochs: 0"),
+        (lambda: data.Batches(y, 2, epochs=float("nan")), "epochs: nan"),
+        (lambda: data.Batches(y, 2, epochs=float("inf")), "epochs: inf"),
+        (lambda: data.Batches(y, 2, epochs=1.5), "epochs: 1.5"),
+        (lambda: data.Batches(y, float("inf")), "batch_size: inf"),
+        (lambda: data.Batches(y, float("nan")), "batch_size: nan"),
         (lambda: data.Batches(y, 2, mode="random"), "mode: 'random'; expected one of 'reshuffle'"),
         (
             lambda: data.Batches(y, 2).load_state_dict(data.Batches(y, 3).state_dict()),

@@ -1,25 +1,20 @@
 """The training loop: what it reports, that it resumes bit for bit, and what it refuses."""
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from companion.data import Batches, Dataset, digits
 from companion.models import MLP
-from companion.optim import SGD, Adam, AdaShift, BlockwiseAdam
+from companion.optim import SGD, Adam
 from companion.train import cross_entropy, evaluate, fit
 
+FREE = nn.Parameter(torch.ones(3))  # of no model
 TIMES = ["seconds", "samples_per_second"]
 
 
@@ -186,6 +181,58 @@ def test_no_steps_is_no_history():
     assert list(frame) == ["step", "loss", "seconds"]
 
 
+def test_numpy_numbers_serve():
+    counts = {"steps": np.int64(3), "every": np.int32(2), "batch_size": np.int64(20)}
+    frame = fit(network(), small(), adam, **counts, seed=np.int16(3), clip_norm=np.float32(1))
+    assert frame["step"].tolist() == [2, 3]
+
+
+def test_a_model_may_return_what_only_its_loss_understands():
+    class Pair(MLP):
+        def forward(self, x):
+            return {"logits": super().forward(x)}
+
+    frame = fit(
+        Pair([64, 10]), small(), adam, steps=2, test=small(),
+        loss=lambda output, y: cross_entropy(output["logits"], y),
+    )  # fmt: skip
+    assert list(frame) == ["step", "loss", "test_loss", *TIMES]
+
+
+def test_one_logit_is_no_class():
+    data = Dataset(small().x, small().y % 2)
+
+    def loss(output, y):
+        return F.binary_cross_entropy_with_logits(output.squeeze(1), y.float())
+
+    assert "accuracy" not in fit(nn.Linear(64, 1), data, adam, steps=2, loss=loss)
+
+
+def test_modules_come_back_in_the_mode_they_were_in():
+    model = network()
+    model[0].eval()
+    fit(model, small(), adam, steps=2, every=1, test=small())
+    assert [m.training for m in model] == [False, True, True]
+    evaluate(model, small())
+    assert [m.training for m in model] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("data", "loss", "error", "message"),
+    [
+        (small(0), cross_entropy, ValueError, "data: expected .* at least one"),
+        (3, cross_entropy, TypeError, "data: expected a data set"),
+        (small(), lambda o, y: 0.3, TypeError, "loss: expected a scalar tensor"),
+        (small(), lambda o, y: o.sum(1), ValueError, "loss: expected a scalar, got shape"),
+    ],
+)
+def test_evaluate_refuses(data, loss, error, message):
+    model = network()
+    with pytest.raises(error, match=message):
+        evaluate(model, data, loss)
+    assert model.training
+
+
 def test_evaluate_goes_through_everything_in_evaluation_mode():
     data, model = digits(flatten=True), network(dropout=0.5)
     values = evaluate(model, data)
@@ -194,226 +241,6 @@ def test_evaluate_goes_through_everything_in_evaluation_mode():
     logits = model(data.x)
     assert values["loss"] == pytest.approx(F.cross_entropy(logits, data.y).item(), rel=1e-6)
     assert values["accuracy"] == (logits.argmax(1) == data.y).double().mean().item()
-
-
-CHILD = """
-import os, signal, sys
-import torch
-from test_fit import run
-
-path, kill = sys.argv[1], int(sys.argv[2])
-
-def callback(step):
-    if step == kill:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-run(path, callback)
-"""
-
-
-def run(path, callback=None, steps=40, **options):
-    """Train with everything that has state: dropout, scheduler, momentum, ragged batches."""
-    model = network(dropout=0.3)
-    frame = fit(
-        model, small(), lambda p: Adam(p, lr=0.01), steps=steps, batch_size=30, every=4, seed=7,
-        scheduler=lambda o: OneCycleLR(o, 0.02, total_steps=60), device="cpu", clip_norm=1.0,
-        test=small(30), checkpoint=path, checkpoint_every=3, callback=callback, **options,
-    )  # fmt: skip
-    return frame.drop(columns=TIMES), parameters(model)
-
-
-def test_a_killed_run_resumes_bit_for_bit(tmp_path):
-    whole, expected = run(None)
-    path = tmp_path / "folder" / "run.pt"
-    folder = Path(__file__).parent
-    places = os.pathsep.join([str(folder), str(folder.parents[1])])
-    environment = {**os.environ, "PYTHONPATH": places}
-    command = [sys.executable, "-c", textwrap.dedent(CHILD), str(path), "23"]
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    child = subprocess.run(command, env=environment | threads, capture_output=True, text=True)
-    assert child.returncode == -signal.SIGKILL, child.stderr
-    assert torch.load(path, weights_only=True)["step"] == 21
-    steps = []
-    frame, actual = run(path, steps.append)
-    assert steps == list(range(22, 41))
-    assert torch.equal(actual, expected)
-    assert frame.equals(whole)
-    assert [file.name for file in path.parent.iterdir()] == ["run.pt"]
-
-
-def test_a_finished_run_comes_back_from_its_checkpoint_and_can_grow(tmp_path):
-    path, steps = tmp_path / "run.pt", []
-    frame, half = run(path, steps=20)
-    again, same = run(path, steps.append, steps=20)
-    assert steps == []
-    assert frame.equals(again)
-    assert torch.equal(half, same)
-    whole, expected = run(None)
-    grown, actual = run(path)
-    assert grown.equals(whole)
-    assert torch.equal(actual, expected)
-    with pytest.raises(ValueError, match=r"steps: 20, but checkpoint .*run.pt is 40 steps"):
-        run(path, steps=20)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda p: AdaShift(p, n=3),
-        lambda p: BlockwiseAdam(p, partition="rows"),
-        lambda p: torch.optim.AdamW(p, lr=0.01, amsgrad=True),
-    ],
-)
-def test_optimizers_resume(tmp_path, make):
-    runs = []
-    for steps in ([12], [5, 12]):
-        for n in steps:
-            model = network()
-            fit(model, small(), make, steps=n, batch_size=30, checkpoint=tmp_path / f"{len(steps)}")
-        runs.append(parameters(model))
-    assert torch.equal(*runs)
-
-
-def test_ctrl_c_finishes_the_step_saves_and_returns(tmp_path):
-    path = tmp_path / "run.pt"
-    whole, expected = run(None)
-
-    def interrupt(step):
-        if step == 10:
-            signal.raise_signal(signal.SIGINT)
-
-    handler = signal.getsignal(signal.SIGINT)
-    frame, _ = run(path, interrupt)
-    assert signal.getsignal(signal.SIGINT) is handler
-    assert frame["step"].tolist() == [4, 8]
-    assert torch.load(path, weights_only=True)["step"] == 10
-    frame, actual = run(path)
-    assert frame.equals(whole)
-    assert torch.equal(actual, expected)
-
-
-def test_a_second_ctrl_c_stops_at_once(tmp_path):
-    def interrupt(step):
-        if step == 10:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-            raise AssertionError("the second one did not stop")
-
-    frame, _ = run(tmp_path / "run.pt", interrupt)
-    assert frame["step"].tolist() == [4, 8]
-    assert torch.load(tmp_path / "run.pt", weights_only=True)["step"] == 9
-
-
-def test_runs_in_a_thread():
-    frames = []
-    thread = threading.Thread(target=lambda: frames.append(run(None, steps=4)))
-    thread.start()
-    thread.join()
-    assert len(frames) == 1
-
-
-SETTINGS = {"batch_size": 20, "seed": 0, "clip_norm": 1.0, "precision": "float32"}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"batch_size": 25}, "batch_size was 20 and is 25"),
-        ({"seed": 1}, "seed was 0 and is 1"),
-        ({"precision": "bfloat16"}, "precision was 'float32' and is 'bfloat16'"),
-        ({"clip_norm": None}, "clip_norm was 1.0 and is None"),
-        ({"optimizer": SGD}, "optimizer was 'Adam' and is 'SGD'"),
-        (
-            {"optimizer": lambda p: Adam(p, lr=0.02)},
-            "options was .*'lr of group 0': 0.01} and is .*'lr of group 0': 0.02}",
-        ),
-        ({"data": small(90)}, "samples was 100 and is 90"),
-        ({"model": MLP([64, 9, 10])}, r"shapes was \{'layers.0.weight': \(8, 64\)"),
-        (
-            {"scheduler": lambda o: LambdaLR(o, lambda t: 1.0)},
-            "scheduler was None and is 'LambdaLR'",
-        ),
-    ],
-)
-def test_a_checkpoint_of_another_run_is_refused(tmp_path, change, message):
-    def go(**changes):
-        model = changes.pop("model", MLP([64, 8, 10]))
-        arguments = {"data": small(), "optimizer": adam, **SETTINGS, **changes}
-        fit(model, arguments.pop("data"), arguments.pop("optimizer"), steps=2, device="cpu",
-            checkpoint=tmp_path / "run.pt", **arguments)  # fmt: skip
-
-    go()
-    with pytest.raises(ValueError, match=r"checkpoint: .*run.pt is of another run: .*" + message):
-        go(**change)
-
-
-def truncate(content):
-    return content[: len(content) // 2]
-
-
-def flip(content):
-    middle = len(content) // 2  # in a tensor's bytes
-    return content[:middle] + bytes([content[middle] ^ 0x80]) + content[middle + 1 :]
-
-
-def foreign(content):
-    return b"not a checkpoint"
-
-
-def empty(content):
-    return b""
-
-
-@pytest.mark.parametrize("damage", [truncate, flip, foreign, empty])
-def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
-    path = tmp_path / "run.pt"
-    fit(MLP([64, 40, 10]), small(), adam, steps=2, batch_size=20, checkpoint=path)
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=r"checkpoint: .*run.pt is damaged or no checkpoint"):
-        fit(MLP([64, 40, 10]), small(), adam, steps=2, batch_size=20, checkpoint=path)
-
-
-@pytest.mark.parametrize("content", [{"format": 0}, {"weights": torch.zeros(2)}, [1, 2]])
-def test_a_file_of_another_kind_is_refused(tmp_path, content):
-    path = tmp_path / "run.pt"
-    torch.save(content, path)
-    with pytest.raises(ValueError, match=r"checkpoint: .*run.pt is damaged or no checkpoint"):
-        fit(network(), small(), adam, steps=2, batch_size=20, checkpoint=path)
-
-
-def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    path = tmp_path / "run.pt"
-    run(path, steps=3)
-    before = path.read_bytes()
-
-    def full(content, file):
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left"):
-        run(path, steps=6)
-    assert path.read_bytes() == before
-
-
-def test_a_bad_loss_is_named_before_it_is_learned(tmp_path):
-    data = small(60)
-    data.x[5] = float("nan")
-    model, seen = network(), []
-    path = tmp_path / "run.pt"
-    with pytest.raises(
-        FloatingPointError, match=r"NaN or infinite at step \d+ \(lr=0.01\).*clip_norm"
-    ):
-        fit(
-            model, data, adam, steps=20, batch_size=10, device="cpu", callback=seen.append,
-            checkpoint=path, checkpoint_every=1,
-        )  # fmt: skip
-    batches = Batches(data, 10, seed=0)
-    first = next(t for t in range(1, 7) if next(batches)[0].isnan().any())
-    assert seen == list(range(1, first))
-    assert parameters(model).isfinite().all()
-    if first > 1:
-        assert torch.load(path, weights_only=True)["step"] == first - 1
 
 
 @pytest.mark.parametrize(
@@ -454,9 +281,40 @@ def test_a_bad_loss_is_named_before_it_is_learned(tmp_path):
             ValueError,
             r"loss: expected a scalar, got shape \(64,\)",
         ),
+        ({"loss": lambda o, y: 0.3}, TypeError, r"loss: expected a scalar tensor .* 0.3 \(float\)"),
+        ({"loss": lambda o, y: (o.sum(), y)}, TypeError, r"loss: expected .*\(tuple\)"),
+        ({"loss": lambda o, y: None}, TypeError, r"loss: expected .* got None"),
+        ({"loss": lambda o, y: y.sum()}, TypeError, r"loss: expected .*\(torch.int64\)"),
+        ({"loss": lambda o, y: o.sum().detach()}, ValueError, "loss: .* is it detached"),
+        ({"loss": lambda o, y: FREE.sum()}, ValueError, "loss: no parameter of the optimizer has"),
+        ({"loss": "mse"}, TypeError, "loss: expected a function, got 'mse'"),
+        ({"callback": 3}, TypeError, "callback: expected a function, got 3"),
+        ({"model": 3}, TypeError, "model: expected a Module, got 3"),
+        ({"test": small(0)}, ValueError, r"test: expected .* at least one, got .*\(0, 64\) of x"),
+        ({"data": small(0)}, ValueError, "data: expected as many y as x, at least one"),
+        ({"data": Dataset(small().x, small(9).y)}, ValueError, r"data: .*\(9,\) of y"),
+        ({"seed": 0.5}, TypeError, "seed: expected a whole number, got 0.5"),
+        ({"seed": None}, TypeError, "seed: expected a whole number, got None"),
+        ({"seed": 2**70}, ValueError, "seed: expected a number of 64 bits"),
+        ({"clip_norm": "1"}, ValueError, "clip_norm: .* got '1'"),
+        ({"clip_norm": float("nan")}, ValueError, "clip_norm: .* got nan"),
+        ({"scheduler": ReduceLROnPlateau}, ValueError, "scheduler: ReduceLROnPlateau waits for"),
+        (
+            {"scheduler": LambdaLR(SGD([torch.zeros(1)]), lambda t: 1.0)},
+            ValueError,
+            "scheduler: it moves another optimizer",
+        ),
     ],
 )
 def test_refuses(change, error, message):
-    arguments = {"data": small(), "optimizer": adam, "steps": 3, **change}
+    arguments = {"model": network(), "data": small(), "optimizer": adam, "steps": 3, **change}
     with pytest.raises(error, match=message):
-        fit(network(), arguments.pop("data"), arguments.pop("optimizer"), **arguments)
+        fit(arguments.pop("model"), arguments.pop("data"), arguments.pop("optimizer"), **arguments)
+
+
+def test_runs_in_a_thread():
+    frames = []
+    thread = threading.Thread(target=lambda: frames.append(fit(network(), small(), adam, steps=4)))
+    thread.start()
+    thread.join()
+    assert len(frames) == 1
