@@ -17,8 +17,8 @@ import pandas as pd
 import torch
 
 from companion import optim
-from companion.grid import Samples, run
-from companion.problems import Function2
+from companion.grid import run
+from companion.problems import Function2, Samples
 
 
 def problem(n, dtype):

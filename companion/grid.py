@@ -181,8 +181,9 @@ def run(
     Gradients of 3 once in three and -1 otherwise: the mean points down, Adam with β2 = 0 goes up.
 
     >>> from companion.optim import Adam
+    >>> from companion.problems import Samples
     >>> slopes = torch.tensor([3.0, -1.0, -1.0], dtype=torch.float64)
-    >>> oracle = Samples(lambda x, i: slopes[i].expand_as(x), n=3, mode="reshuffled")
+    >>> oracle = Samples(lambda x, i: slopes[i].expand_as(x), n=3, order="reshuffled")
     >>> beta2 = torch.tensor([0.0, 0.999]).view(-1, 1, 1)
     >>> result = run(
     ...     Adam, oracle, torch.zeros(1), 3000, seeds=8, project=(-1, 1), level=0.9,
@@ -211,66 +212,6 @@ def run(
             interrupted.append(True)
             torn = True
     return plan.result(work, bool(interrupted), torn)
-
-
-class Samples:
-    r"""An oracle that draws an index for each seed and step, the same in every cell.
-
-    Parameters
-    ----------
-    gradient : callable
-        ``gradient(x, i)``: the gradient of sample i at x, from x of shape (..., seeds, d) and
-        i of shape (seeds, 1), int64, to the shape of x.
-    n : int
-        Number of samples.
-    mode : {"iid", "reshuffled", "cyclic"}
-        ``"iid"``: uniform and independent. ``"reshuffled"``: a new uniform order for every n
-        steps. ``"cyclic"``: 0, 1, …, n - 1 over and over.
-
-    Examples
-    --------
-    >>> oracle = Samples(lambda x, i: x - i, n=3, mode="cyclic")
-    >>> [oracle(torch.zeros(1, 1)).item() for _ in range(4)]
-    [0.0, -1.0, -2.0, 0.0]
-    """
-
-    BLOCK = 1024  # indices drawn at once, about: a call for each would cost more than the step
-
-    def __init__(self, gradient, n: int, mode: str = "iid"):
-        if mode not in ("iid", "reshuffled", "cyclic"):
-            raise ValueError(f"mode must be 'iid', 'reshuffled' or 'cyclic', got {mode!r}")
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
-        self.gradient, self.n, self.mode = gradient, n, mode
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin a new stream."""
-        self.place, self.drawn = 0, None
-
-    def indices(self, seeds: int, generator=None, device=None) -> Tensor:
-        """Return the next index of each seed, of shape (seeds, 1)."""
-        if self.drawn is None or self.place == len(self.drawn):
-            self.place, self.drawn = 0, self._draw(seeds, generator, device)
-        self.place += 1
-        return self.drawn[self.place - 1]
-
-    def _draw(self, seeds, generator, device):
-        """Return whole epochs of indices, of shape (steps, seeds, 1)."""
-        epochs = max(1, self.BLOCK // self.n)
-        like = {"generator": generator, "device": device}
-        if self.mode == "iid":
-            return torch.randint(self.n, (epochs * self.n, seeds, 1), **like)
-        shape = (epochs, self.n, seeds, 1)
-        if self.mode == "cyclic":
-            order = torch.arange(self.n, device=device).view(1, -1, 1, 1).expand(shape)
-        else:
-            order = torch.rand(shape, dtype=torch.float64, **like).argsort(1)
-        return order.reshape(-1, seeds, 1)
-
-    def __call__(self, x: Tensor, generator=None) -> Tensor:
-        """Return the gradients of the next samples, from (..., seeds, d) to the same shape."""
-        return self.gradient(x, self.indices(x.shape[-2], generator, x.device))
 
 
 def save(state: dict, path) -> None:

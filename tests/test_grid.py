@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from companion import grid, optim
-from companion.grid import Samples, run
-from companion.problems import Function2, HintonRprop, LeastSquares, Quadratic
+from companion.grid import run
+from companion.problems import Function2, HintonRprop, LeastSquares, Quadratic, Samples
 from companion.simulate import iterates
 from tests.naming import label
 
@@ -58,7 +58,7 @@ def test_a_cell_equals_the_drop_in_optimizer_alone_on_the_same_samples(name, opt
     )
     oracle.reset()
     generator.manual_seed(3)
-    drawn = [oracle.indices(seeds, generator) for _ in range(steps)]
+    drawn = [oracle.indices((seeds,), generator) for _ in range(steps)]
     for cell, seed in [(0, 0), (1, 3), (2, 1), (2, 2)]:
         x = nn.Parameter(x0[seed].clone())
         stepper = optimizer([x], lr=lr[cell], **options)
@@ -114,47 +114,6 @@ def test_options_may_differ_between_seeds(kernel):
     for seed in range(3):
         alone = run(optim.Adam, Samples(slope, 5, "cyclic"), x0, 30, lr=lr[seed].item())
         torch.testing.assert_close(result.x[seed], alone.x[0], rtol=1e-12, atol=1e-12)
-
-
-# -- index streams -----------------------------------------------------------------------------
-
-
-def drawn(mode, n, steps, seeds=4, seed=0):
-    oracle, generator = Samples(slope, n, mode), torch.Generator().manual_seed(seed)
-    return torch.stack([oracle.indices(seeds, generator)[:, 0] for _ in range(steps)])
-
-
-@pytest.mark.parametrize("n", [1, 7, 10, 2000])
-def test_every_reshuffled_epoch_visits_every_sample_once(n):
-    epochs = drawn("reshuffled", n, 3 * n).view(3, n, 4)
-    assert torch.equal(epochs.sort(1).values, torch.arange(n).view(1, n, 1).expand(3, n, 4))
-    if n >= 7:
-        assert not torch.equal(epochs[0], epochs[1])
-        assert not torch.equal(epochs[..., 0], epochs[..., 1])
-
-
-def test_reshuffled_orders_are_uniform():
-    # 4 × 3000 orders of 3: each of the 6 has a share of 1/6, within five standard deviations
-    # √(5/36/12000) = .0034, which a fair stream leaves with probability below 6 · 6e-7.
-    orders = drawn("reshuffled", 3, 9000).view(3000, 3, 4)
-    code = orders[:, 0] * 3 + orders[:, 1]
-    shares = torch.stack([(code == c).double().mean() for c in (1, 2, 3, 5, 6, 7)])
-    assert (shares - 1 / 6).abs().max() < 5 * 0.0035
-
-
-def test_iid_indices_are_uniform_and_independent():
-    # Five standard deviations of a share p among 40,000 draws: a fair stream leaves them with
-    # probability below 6e-7 for each of the 10 + 100 shares.
-    index = drawn("iid", 10, 10_000)
-    shares = torch.bincount(index.flatten(), minlength=10) / index.numel()
-    assert (shares - 0.1).abs().max() < 5 * (0.09 / index.numel()) ** 0.5
-    pairs = torch.bincount((index[1:] * 10 + index[:-1]).flatten(), minlength=100) / index.numel()
-    assert (pairs - 0.01).abs().max() < 5 * (0.0099 / index.numel()) ** 0.5
-
-
-def test_cyclic_indices_go_round():
-    index = drawn("cyclic", 7, 3000)
-    assert torch.equal(index, (torch.arange(3000) % 7)[:, None].expand(-1, 4))
 
 
 def test_cells_share_samples_and_seeds_do_not():
@@ -330,8 +289,8 @@ F = LeastSquares.random(n=12, d=1, kappa=1, noise=1.0, seed=0)
 ORACLES = {
     "reshuffled": lambda: Samples(slope, 5, "reshuffled"),
     "iid": lambda: Samples(slope, 5, "iid"),
-    "minibatches": lambda: F.samples(3, "reshuffle"),
-    "rprop": lambda: HintonRprop("shuffled"),
+    "minibatches": lambda: F.samples(3, "reshuffled"),
+    "rprop": lambda: HintonRprop("reshuffled"),
     "function 2": lambda: Function2(7, order="reshuffled"),
     "noisy": lambda: Quadratic([1.0]).noisy(0.5),
 }
@@ -451,13 +410,13 @@ def test_a_run_may_live_in_a_thread():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("mode", ["iid", "reshuffled", "cyclic"])
-def test_the_grid_runs_on_a_gpu(mode):
+@pytest.mark.parametrize("order", ["iid", "reshuffled", "cyclic"])
+def test_the_grid_runs_on_a_gpu(order):
     options = {**ADAM, "level": -1.0, "minimiser": -2.0}
-    result = run(optim.Adam, Samples(slope, 5, mode), X0, 50, device="cuda", **options)
+    result = run(optim.Adam, Samples(slope, 5, order), X0, 50, device="cuda", **options)
     assert result.x.device.type == "cuda"
-    if mode == "cyclic":  # the same without random numbers
-        here = run(optim.Adam, Samples(slope, 5, mode), X0, 50, **options)
+    if order == "cyclic":  # the same without random numbers
+        here = run(optim.Adam, Samples(slope, 5, order), X0, 50, **options)
         torch.testing.assert_close(result.x.cpu(), here.x, rtol=1e-9, atol=1e-9)
 
 
@@ -499,12 +458,6 @@ def test_a_state_of_another_run_is_refused(name, change):
     state = run(optim.Adam, **arguments, stop=5).state
     with pytest.raises(ValueError, match=f"run with {name}"):
         run(optim.Adam, **{**arguments, **change}, state=state)
-
-
-@pytest.mark.parametrize(("n", "mode"), [(0, "iid"), (2.0, "iid"), (3, "shuffled")])
-def test_samples_check_their_arguments(n, mode):
-    with pytest.raises(ValueError, match="mode must be" if mode == "shuffled" else "n must be"):
-        Samples(slope, n, mode)
 
 
 def test_a_failed_save_leaves_the_file_as_it_was(tmp_path):

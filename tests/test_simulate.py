@@ -125,14 +125,14 @@ def test_cells_share_random_numbers_and_seeds_do_not():
 
 
 @pytest.mark.parametrize(
-    "oracle", [F.samples(4, "reshuffle"), F.samples(5), F.samples(3, "cyclic")]
+    "oracle", [F.samples(4, "reshuffled"), F.samples(5), F.samples(3, "cyclic")]
 )
 def test_the_seed_decides_everything_and_oracles_are_reset(oracle):
     def run(seed):
         return trajectory(optim.SGD, oracle, start(2), 5, seed=seed, lr=0.1)
 
     assert torch.equal(run(0), run(0))
-    assert torch.equal(run(0), run(1)) == (oracle.mode == "cyclic")
+    assert torch.equal(run(0), run(1)) == (oracle.order == "cyclic")
 
 
 def test_every_keeps_one_iterate_in_so_many_from_the_start_on():

@@ -22,10 +22,10 @@ class Batches:
         Samples a batch.
     seed : int, default 0
         Seed of `generator`.
-    mode : {"reshuffle", "replacement", "sequential"}
-        "reshuffle": a new random order each epoch; an epoch visits each sample exactly once.
-        "replacement": independent uniform draws; all batches have batch_size samples, and an epoch
-        has as many batches as under "reshuffle". "sequential": in order.
+    order : {"reshuffled", "iid", "cyclic"}
+        "reshuffled": a new random order each epoch; an epoch visits each sample exactly once.
+        "iid": independent uniform draws; all batches have batch_size samples, and an epoch has as
+        many batches as under "reshuffled". "cyclic": as the data lie, over and over.
     epochs : int, optional
         Stop after so many; None, the default, never stops.
     drop_last : bool, default False
@@ -41,16 +41,16 @@ class Batches:
     Raises
     ------
     ValueError
-        Empty data, unequal lengths or devices, an unknown mode, no batch in an epoch.
+        Empty data, unequal lengths or devices, an unknown order, no batch in an epoch.
 
     Examples
     --------
-    >>> [batch.tolist() for batch in Batches(torch.arange(5), 2, mode="sequential", epochs=1)]
+    >>> [batch.tolist() for batch in Batches(torch.arange(5), 2, order="cyclic", epochs=1)]
     [[0, 1], [2, 3], [4]]
     """
 
     def __init__(
-        self, data, batch_size, *, seed=0, mode="reshuffle", epochs=None, drop_last=False
+        self, data, batch_size, *, seed=0, order="reshuffled", epochs=None, drop_last=False
     ) -> None:
         self.tensors = (data,) if isinstance(data, Tensor) else tuple(data)
         self._single = isinstance(data, Tensor)
@@ -59,8 +59,8 @@ class Batches:
             raise ValueError(f"data: tensors of lengths {lengths}; expected one length, at least 1")
         if len(devices := {str(tensor.device) for tensor in self.tensors}) > 1:
             raise ValueError(f"data: tensors on {sorted(devices)}; expected one device")
-        check_choice("mode", mode, ("reshuffle", "replacement", "sequential"))
-        self.n, self.mode, self.drop_last = lengths[0], mode, bool(drop_last)
+        check_choice("order", order, ("iid", "reshuffled", "cyclic"))
+        self.n, self.order, self.drop_last = lengths[0], order, bool(drop_last)
         most = self.n if drop_last else math.inf
         if not 1 <= batch_size <= most or batch_size % 1:  # ∞ % 1 is NaN, which counts as true
             raise ValueError(f"batch_size: {batch_size}; expected an integer from 1 to {most}")
@@ -71,7 +71,7 @@ class Batches:
         self.steps_per_epoch = whole + (rest > 0 and not drop_last)
         self.generator = torch.Generator().manual_seed(seed)
         self.epoch = self.position = 0
-        self._order = None  # sample numbers of this epoch, once drawn
+        self._drawn = None  # sample numbers of this epoch, once drawn
         self._before = None  # the generator's state before it drew them
 
     def __iter__(self):
@@ -80,31 +80,31 @@ class Batches:
     def __next__(self):
         if self.epochs is not None and self.epoch >= self.epochs:
             raise StopIteration
-        if self._order is None:
+        if self._drawn is None:
             self._before = self.generator.get_state()
-            self._order = self._draw().to(self.tensors[0].device)
+            self._drawn = self._draw().to(self.tensors[0].device)
         start = self.position * self.batch_size
-        index = self._order[start : start + self.batch_size]
+        index = self._drawn[start : start + self.batch_size]
         self.position += 1
         if self.position == self.steps_per_epoch:
-            self.epoch, self.position, self._order = self.epoch + 1, 0, None
+            self.epoch, self.position, self._drawn = self.epoch + 1, 0, None
         batch = tuple(tensor[index] for tensor in self.tensors)
         return batch[0] if self._single else batch
 
     def _draw(self) -> Tensor:
-        if self.mode == "reshuffle":
+        if self.order == "reshuffled":
             return torch.randperm(self.n, generator=self.generator)
-        if self.mode == "replacement":
+        if self.order == "iid":
             size = (self.steps_per_epoch * self.batch_size,)
             return torch.randint(self.n, size, generator=self.generator)
         return torch.arange(self.n)
 
     def _settings(self) -> dict:
-        return {key: getattr(self, key) for key in ("n", "batch_size", "mode", "drop_last")}
+        return {key: getattr(self, key) for key in ("n", "batch_size", "order", "drop_last")}
 
     def state_dict(self) -> dict:
         """State from which `load_state_dict` continues the same batches, bit for bit."""
-        state = self.generator.get_state() if self._order is None else self._before
+        state = self.generator.get_state() if self._drawn is None else self._before
         place = {"epoch": self.epoch, "position": self.position, "generator": state.clone()}
         return self._settings() | place
 
@@ -116,4 +116,4 @@ class Batches:
                     f"state: {key} is {state.get(key)!r}, these batches have {value!r}"
                 )
         self.generator.set_state(state["generator"].cpu())
-        self.epoch, self.position, self._order = state["epoch"], state["position"], None
+        self.epoch, self.position, self._drawn = state["epoch"], state["position"], None

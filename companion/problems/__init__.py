@@ -1,15 +1,14 @@
 """Toy problems: losses with exact gradients, and gradient oracles with exactly known noise.
 
-A problem takes x of shape (..., d) and treats every leading index as a problem of its own. An
-oracle is a function ``(x, generator) -> g``. Its random numbers have the shape of the last two
-dimensions of x, (seeds, d): they differ between seeds and are the same in every cell in front. An
-oracle that walks through data has a method ``reset()``, which `companion.simulate` calls first.
+A problem takes x of shape (..., d) and treats every leading index as a problem of its own. What an
+oracle is, and in which orders it draws samples: `companion.problems.oracles`.
 """
 
 from companion.problems.adopt_toy import AdoptToy
 from companion.problems.finite_sum import FiniteSum, LeastSquares, SparseLogistic
 from companion.problems.landscapes import gradient, rastrigin, ravine, rosenbrock
 from companion.problems.nonsmooth import DeadReLU, HingeOutlier
+from companion.problems.oracles import Samples
 from companion.problems.quadratic import Quadratic
 from companion.problems.rare import Linear, RareGradient
 from companion.problems.reddi import Reddi1010, ReddiMod3, ReddiStochastic
@@ -30,6 +29,7 @@ __all__ = [
     "Reddi1010",
     "ReddiMod3",
     "ReddiStochastic",
+    "Samples",
     "SparseLogistic",
     "TenParabolas",
     "gradient",

@@ -1,10 +1,10 @@
-"""Finite sums over data with minibatch oracles: least squares, logistic loss on rare features."""
+"""Finite sums over data: least squares, and the logistic loss on rare features."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-MODES = ("replacement", "reshuffle", "cyclic")
+from companion.problems.oracles import Samples
 
 
 class FiniteSum:
@@ -58,75 +58,37 @@ class FiniteSum:
     def gradient_covariance(self, x: Tensor) -> Tensor:
         """Return the covariance of ∇f_i(x) for i drawn uniformly, from (..., d) to (..., d, d).
 
-        The mean of a minibatch of B drawn with replacement has 1/B of it.
+        The mean of a minibatch of B independent draws has 1/B of it.
         """
         noise = self.sample_gradients(x) - self.grad(x).unsqueeze(-2)
         return noise.mT @ noise / len(self.features)
 
-    def samples(self, batch_size: int, mode: str = "replacement") -> "Minibatches":
-        """Return an oracle of minibatch gradients; see `Minibatches`."""
-        return Minibatches(self, batch_size, mode)
+    def batch_gradient(self, x: Tensor, index: Tensor) -> Tensor:
+        """Return the mean of ∇f_i(x) over minibatches, from (..., d) and (..., B) to (..., d)."""
+        a, b = self.features.to(x)[index], self.targets.to(x)[index]
+        slope = self.slope(torch.einsum("...bd,...d->...b", a, x), b)
+        return torch.einsum("...b,...bd->...d", slope, a) / index.shape[-1]
 
+    def samples(self, batch_size: int, order: str = "iid") -> Samples:
+        """Return an oracle of minibatch gradients.
 
-class Minibatches:
-    """Gradients averaged over minibatches: an oracle ``(x, generator) -> g``.
+        Parameters
+        ----------
+        batch_size : int
+            B; must divide n unless the order is ``"iid"``.
+        order : {"iid", "reshuffled", "cyclic"}
+            ``"iid"``: every index uniform and independent, so the gradient is unbiased with
+            covariance ``gradient_covariance(x) / B``. The others: `companion.problems.oracles`.
 
-    Each seed draws its own indices; all cells in front of the seeds share them.
-
-    Parameters
-    ----------
-    problem : FiniteSum
-        Where the data stand.
-    batch_size : int
-        B, from 1 to n; must divide n unless the mode is ``"replacement"``.
-    mode : {"replacement", "reshuffle", "cyclic"}
-        ``"replacement"``: every index uniform and independent, so the gradient is unbiased with
-        covariance ``problem.gradient_covariance(x) / B``. ``"reshuffle"``: a new random order for
-        every pass over the data. ``"cyclic"``: the order of the data, in every pass.
-
-    Examples
-    --------
-    >>> f = LeastSquares.random(n=8, d=2, kappa=10, noise=0.1, seed=0)
-    >>> oracle, x = f.samples(2, "cyclic"), torch.ones(2, dtype=torch.float64)
-    >>> one_pass = sum(oracle(x) for _ in range(4)) / 4
-    >>> torch.allclose(one_pass, f.grad(x))
-    True
-    """
-
-    def __init__(self, problem: FiniteSum, batch_size: int, mode: str = "replacement"):
-        n = len(problem.features)
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
-        if mode != "replacement" and n % batch_size:
-            raise ValueError(f"batch_size must divide n = {n} for mode={mode!r}, got {batch_size}")
-        self.problem, self.batch_size, self.mode, self.n = problem, batch_size, mode, n
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin a new pass over the data."""
-        self.count = 0
-
-    def indices(self, seeds: tuple, generator=None, device=None) -> Tensor:
-        """Return the next indices, of shape (*seeds, B)."""
-        like = {"generator": generator, "device": device}
-        start = self.count * self.batch_size % self.n
-        self.count += 1
-        if self.mode == "replacement":
-            return torch.randint(self.n, (*seeds, self.batch_size), **like)
-        if start == 0 and self.mode == "reshuffle":
-            self.order = torch.rand(*seeds, self.n, **like).argsort(-1)
-        elif start == 0:
-            self.order = torch.arange(self.n, device=device).expand(*seeds, self.n)
-        return self.order[..., start : start + self.batch_size]
-
-    def __call__(self, x: Tensor, generator=None) -> Tensor:
-        """Return the gradient of the next minibatch, from (..., d) to (..., d)."""
-        index = self.indices(tuple(x.shape[-2:-1]), generator, x.device)
-        a, b = self.problem.features.to(x)[index], self.problem.targets.to(x)[index]
-        z = torch.einsum("...bd,...d->...b", a, x)
-        return torch.einsum("...b,...bd->...d", self.problem.slope(z, b), a) / self.batch_size
+        Examples
+        --------
+        >>> f = LeastSquares.random(n=8, d=2, kappa=10, noise=0.1, seed=0)
+        >>> oracle, x = f.samples(2, "cyclic"), torch.ones(2, dtype=torch.float64)
+        >>> one_epoch = sum(oracle(x) for _ in range(4)) / 4
+        >>> torch.allclose(one_epoch, f.grad(x))
+        True
+        """
+        return Samples(self.batch_gradient, len(self.features), order, batch_size)
 
 
 class LeastSquares(FiniteSum):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-ORDERS = ("iid", "reshuffled", "cyclic")
+from companion.problems.oracles import check_order
 
 
 class Moments(NamedTuple):
@@ -62,8 +62,7 @@ class RareGradient:
     interval: tuple | None = None
 
     def __init__(self, frequency: float, order: str = "iid"):
-        if order not in ORDERS:
-            raise ValueError(f"order must be one of {ORDERS}, got {order!r}")
+        check_order(order)
         if not 0 < frequency < 1:
             raise ValueError(f"frequency must lie between 0 and 1, got {frequency!r}")
         whole = round(1 / frequency)
@@ -121,7 +120,7 @@ class RareGradient:
             if self.order == "cyclic":
                 now = torch.tensor(step == 0, device=x.device)
             else:
-                if step == 0:
+                if step == 0 or self.place.shape != seeds:
                     self.place = torch.randint(self.period, seeds, **like)
                 now = self.place == step
         self.count += 1

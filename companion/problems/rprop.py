@@ -2,19 +2,19 @@
 
 import torch
 
+from companion.problems.rare import RareGradient
 
-class HintonRprop:
+
+class HintonRprop(RareGradient):
     """Gradients of +0.1 nine times in ten and -0.9 once: their sum is zero, the signs' is not.
 
     SGD stays where it is on average. A method that looks at signs alone moves eight steps out of
-    ten in one direction. Every coordinate has its own draws.
+    ten in one direction. Every coordinate has its own draws; every x is a minimiser.
 
     Parameters
     ----------
-    order : {"shuffled", "iid"}
-        ``"shuffled"``: each ten gradients in a row hold the -0.9 exactly once, at a random place.
-        ``"iid"``: each gradient is -0.9 with probability 1/10, independently. Mean 0 and variance
-        0.09 in both.
+    order : {"reshuffled", "iid", "cyclic"}
+        As for `RareGradient`. Mean 0 and variance 0.09 in all.
 
     References
     ----------
@@ -28,22 +28,16 @@ class HintonRprop:
     True
     """
 
-    def __init__(self, order: str = "shuffled"):
-        if order not in ("shuffled", "iid"):
-            raise ValueError(f"order must be 'shuffled' or 'iid', got {order!r}")
-        self.order = order
-        self.reset()
+    minimiser = 0.0
 
-    def reset(self) -> None:
-        """Begin a new ten."""
-        self.count = 0
+    def __init__(self, order: str = "reshuffled"):
+        super().__init__(0.1, order)
 
-    def __call__(self, x, generator=None):
-        """Return gradients of the shape of x, which does not matter otherwise."""
-        if self.count % 10 == 0 or self.order == "iid":
-            shape = x.shape[-2:]
-            self.place = torch.randint(10, shape, generator=generator, device=x.device)
-        now = 0 if self.order == "iid" else self.count % 10
-        self.count += 1
-        rare, common = x.new_tensor(-0.9), x.new_tensor(0.1)
-        return torch.where(self.place == now, rare, common).expand(x.shape)
+    def rare(self, x):
+        return torch.full_like(x, -0.9)
+
+    def common(self, x):
+        return torch.full_like(x, 0.1)
+
+    def losses(self, x):
+        return -0.9 * x, 0.1 * x

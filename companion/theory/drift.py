@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from companion.optim import Adam
-from companion.problems.rare import ORDERS
+from companion.problems.oracles import Samples
 from companion.simulate import iterates
 
 
@@ -22,39 +22,6 @@ class Threshold(NamedTuple):
 
     beta2: Tensor
     standard_error: Tensor
-
-
-class _Steady:
-    """An oracle of fixed gradients, each of n equally frequent, whatever x is."""
-
-    block = 256  # draws at a time when they are independent
-
-    def __init__(self, gradients: Tensor, order: str):
-        if order not in ORDERS:
-            raise ValueError(f"order must be one of {ORDERS}, got {order!r}")
-        if gradients.dim() != 1 or len(gradients) < 2:
-            raise ValueError(f"gradients must have shape (n,), n >= 2, got {gradients.shape}")
-        self.gradients, self.order = gradients, order
-        self.reset()
-
-    def reset(self):
-        self.queue, self.total = [], 0.0
-
-    def draw(self, seeds, generator):
-        n = len(self.gradients)
-        if self.order == "iid":
-            return torch.randint(n, (self.block, *seeds), generator=generator)
-        if self.order == "reshuffled":
-            return torch.rand((n, *seeds), generator=generator).argsort(0)
-        return torch.arange(n).reshape(-1, *[1] * len(seeds))
-
-    def __call__(self, x, generator=None):
-        if not self.queue:
-            index = self.draw(x.shape[-2:], generator)
-            self.queue = list(self.gradients[index].flip(0))
-        g = self.queue.pop()
-        self.total = self.total + g
-        return g.expand(x.shape)
 
 
 def drift(
@@ -117,6 +84,8 @@ def drift(
     tensor([-1.,  1.], dtype=torch.float64)
     """
     gradients = torch.as_tensor(gradients, dtype=torch.float64)
+    if gradients.dim() != 1 or len(gradients) < 2:
+        raise ValueError(f"gradients must have shape (n,), n >= 2, got {tuple(gradients.shape)}")
     beta1, beta2 = (torch.as_tensor(b, dtype=torch.float64) for b in (beta1, beta2))
     cells = torch.broadcast_shapes(beta1.shape, beta2.shape)
     burn = steps // 4 if burn is None else burn
@@ -125,10 +94,17 @@ def drift(
     if order == "cyclic":  # whole cycles only, and one seed tells all
         n = len(gradients)
         seeds, burn, steps = 1, burn // n * n, steps // n * n
-    oracle = _Steady(gradients, order)
+    total = torch.zeros(())
+
+    def steady(x, i):
+        nonlocal total
+        g = gradients[i]  # (seeds, 1), whatever x is
+        total = total + g
+        return g.expand(x.shape)
+
     walk = iterates(
         optimizer,
-        oracle,
+        Samples(steady, len(gradients), order),
         torch.zeros(*cells, seeds, 1, dtype=torch.float64),
         steps,
         seed=seed,
@@ -143,9 +119,9 @@ def drift(
     )
     for t, x in walk:
         if t == burn:
-            start, before = x.clone(), oracle.total
+            start, before = x.clone(), total
     walked = (start - x).squeeze(-1) / (steps - burn)  # (cells..., seeds)
-    drawn = ((oracle.total - before) / (steps - burn)).flatten()  # (seeds,) or (1,)
+    drawn = ((total - before) / (steps - burn)).flatten()  # (seeds,) or (1,)
     spread = drawn - drawn.mean()
     if spread.abs().max() > 1e-3 * (gradients.std() / (steps - burn) ** 0.5):
         slope = (walked * spread).sum(-1, keepdim=True) / spread.square().sum()

@@ -205,7 +205,7 @@ def _batches(data, batch_size, seed, device, steps) -> Batches:
         raise ValueError(f"data: expected batches of x and y, got {len(data.tensors)} tensors")
     tensors = Dataset(*(tensor.to(device) for tensor in data.tensors))
     batches = Batches(  # a copy, so that the caller's stay where they are
-        tensors, data.batch_size, mode=data.mode, epochs=data.epochs, drop_last=data.drop_last
+        tensors, data.batch_size, order=data.order, epochs=data.epochs, drop_last=data.drop_last
     )
     batches.load_state_dict(data.state_dict())
     if data.epochs is not None:

@@ -23,16 +23,16 @@ def test_reshuffled_epochs_visit_every_sample_once():
 
 
 def test_sequential_and_drop_last():
-    kept = data.Batches(PAIR.y, 4, mode="sequential", epochs=2)
+    kept = data.Batches(PAIR.y, 4, order="cyclic", epochs=2)
     assert [b.tolist() for b in kept] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]] * 2
-    dropped = data.Batches(PAIR.y, 4, mode="sequential", epochs=1, drop_last=True)
+    dropped = data.Batches(PAIR.y, 4, order="cyclic", epochs=1, drop_last=True)
     assert [b.tolist() for b in dropped] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert [len(b) for b in data.Batches(PAIR.y, 64, epochs=1)] == [10]
     assert [len(b) for b in data.Batches(PAIR.y, 5, epochs=1, drop_last=True)] == [5, 5]
 
 
 def test_replacement_draws_independently_and_uniformly():
-    batches = data.Batches(PAIR.y, 4, mode="replacement")
+    batches = data.Batches(PAIR.y, 4, order="iid")
     draws = torch.stack([next(batches) for _ in range(5000)])  # full batches, across epochs
     assert draws.shape == (5000, 4)
     assert batches.epoch == 5000 // 3
@@ -51,19 +51,19 @@ def test_batches_never_end_without_epochs():
     assert iter(batches) is batches
 
 
-@pytest.mark.parametrize("mode", ["reshuffle", "replacement", "sequential"])
+@pytest.mark.parametrize("order", ["iid", "reshuffled", "cyclic"])
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 7])
-def test_resumed_batches_continue_bit_for_bit(mode, steps, tmp_path):
-    batches = data.Batches(PAIR, 4, seed=3, mode=mode, epochs=4)
+def test_resumed_batches_continue_bit_for_bit(order, steps, tmp_path):
+    batches = data.Batches(PAIR, 4, seed=3, order=order, epochs=4)
     for _ in range(steps):
         next(batches)
     torch.save(batches.state_dict(), tmp_path / "state.pt")
     rest = list(batches)
-    resumed = data.Batches(PAIR, 4, seed=99, mode=mode, epochs=4)
+    resumed = data.Batches(PAIR, 4, seed=99, order=order, epochs=4)
     next(resumed)
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert resumed.state_dict()["position"] == steps % 3
-    again = data.Batches(PAIR, 4, mode=mode, epochs=4)
+    again = data.Batches(PAIR, 4, order=order, epochs=4)
     again.load_state_dict(resumed.state_dict())  # a state saved before the first batch after it
     for stream in (list(resumed), list(again)):
         assert len(stream) == len(rest) == 12 - steps
@@ -88,7 +88,7 @@ def test_batches_errors_name_argument_and_value():
         (lambda: data.Batches(y, 2, epochs=1.5), "epochs: 1.5"),
         (lambda: data.Batches(y, float("inf")), "batch_size: inf"),
         (lambda: data.Batches(y, float("nan")), "batch_size: nan"),
-        (lambda: data.Batches(y, 2, mode="random"), "mode: 'random'; expected one of 'reshuffle'"),
+        (lambda: data.Batches(y, 2, order="random"), "order: 'random'; expected one of 'iid'"),
         (
             lambda: data.Batches(y, 2).load_state_dict(data.Batches(y, 3).state_dict()),
             "state: batch_size is 3, these batches have 2",

@@ -274,7 +274,7 @@ OTHERS = [
     ({}, {"test": small(30)}, "test was None and is '"),
     ({"test": small(30)}, {"test": relabelled(small(30))}, "test was '.*' and is '"),
     ({"data": batches(seed=1)}, {"data": batches(seed=2)}, "batches was .*'generator'"),
-    ({}, {"data": batches(seed=0, mode="replacement")}, "batches was .*'mode': 'reshuffle'"),
+    ({}, {"data": batches(seed=0, order="iid")}, "batches was .*'order': 'reshuffled'"),
     ({}, {"data": batches(seed=0, drop_last=True)}, "batches was .*'drop_last': False"),
     ({}, {"data": later()}, "batches was .*'position': 0"),
     ({}, {"model": MLP([64, 9, 10])}, r"shapes was \{'layers.0.weight': \(8, 64\)"),

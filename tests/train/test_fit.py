@@ -101,14 +101,14 @@ def test_scheduler_and_clipping_equal_a_plain_loop():
 def test_takes_instances_and_batches_and_leaves_the_callers_alone():
     data, model, other = small(), network(), network()
     model.eval()
-    batches = Batches(data, 30, seed=3, mode="replacement")
+    batches = Batches(data, 30, seed=3, order="iid")
     optimizer = adam(model.parameters())
     before = torch.get_rng_state()
     fit(model, batches, optimizer, steps=4, scheduler=LambdaLR(optimizer, lambda t: 1.0))
     assert torch.equal(torch.get_rng_state(), before)
     assert not model.training
     assert (batches.epoch, batches.position) == (0, 0)
-    copies, hand = Batches(data, 30, seed=3, mode="replacement"), adam(other.parameters())
+    copies, hand = Batches(data, 30, seed=3, order="iid"), adam(other.parameters())
     for _ in range(4):
         x, y = next(copies)
         hand.zero_grad()
