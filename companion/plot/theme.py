@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import seaborn as sns
 
@@ -39,7 +40,11 @@ BAND = {"alpha": 0.2, "linewidth": 0}
 
 
 def style() -> None:
-    """Set the style of the book for all figures that follow; call it once a notebook."""
+    """Set the style of the book for all figures that follow; call it once a notebook.
+
+    It starts from Matplotlib's defaults: a ``matplotlibrc`` of the user, who may have LaTeX set the
+    text, changes no figure. The backend stays the user's.
+    """
     draft = scale.name() == "smoke"  # figures that nobody looks at are drawn quickly
     settings = {
         "axes.titlesize": 13,
@@ -58,6 +63,7 @@ def style() -> None:
         "xtick.labelsize": 11,
         "ytick.labelsize": 11,
     }
+    mpl.rcdefaults()
     sns.set_theme(style="whitegrid", palette="colorblind", rc=settings)
 
 

@@ -22,6 +22,34 @@ def test_style_is_opaque_and_readable(monkeypatch):
     assert plt.rcParams["figure.dpi"] >= 100
 
 
+def test_a_users_settings_change_no_figure():
+    settings = dict(plt.rcParams)
+    hostile = {
+        "text.usetex": True,
+        "text.latex.preamble": r"\usepackage{nothing}",
+        "font.family": "serif",
+        "mathtext.fontset": "stix",
+        "axes.prop_cycle": plt.cycler(color=["black"]),
+        "axes.formatter.use_mathtext": True,
+        "axes.spines.top": False,
+        "lines.marker": "x",
+        "image.cmap": "gray",
+        "savefig.bbox": "tight",
+        "savefig.transparent": True,
+        "savefig.dpi": 7,
+        "figure.autolayout": True,
+        "xtick.direction": "in",
+        "legend.loc": "lower left",
+        "path.sketch": (1, 100, 2),
+    }
+    plt.rcParams.update(hostile)
+    plot.style()
+    assert dict(plt.rcParams) == settings
+    figure, ax = plt.subplots()
+    ax.set_xlabel("_ % needs no LaTeX")
+    figure.canvas.draw()
+
+
 def test_every_optimizer_has_a_look_that_needs_no_colour():
     assert set(optim.__all__) <= set(plot.LOOKS)
     seen = [plot.look(name) for name in plot.LOOKS]
