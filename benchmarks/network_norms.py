@@ -24,7 +24,7 @@ from companion.train import cross_entropy
 PATH = Path(results.__file__).parent / "network-norms.csv"
 BATCH = {"gpt": 16, "resnet": 32}  # windows of 64 characters; images
 STOPS = {"gpt": (0.1, 0.5, 1.0), "resnet": (0.5, 1.0)}  # fractions of the run, after its start
-RTOL, RANK, STEPS, TOLERANCE = 0.07, 3, 24, 0.01
+RTOL, RANK, PRODUCTS, TOLERANCE = 0.07, 3, 96, 0.01
 
 
 class Rotated(LinearOperator):
@@ -65,12 +65,12 @@ def checkpoints(name: str, data, label: str, lr: float, seed: int) -> dict:
 def measure(op: LinearOperator, rotation: Rotation):
     """Yield coordinates, quantity, value, lower, upper and products; the norms are per d."""
     top = spectral_norm(op, TOLERANCE, progress=False)
-    yield "both", "spectral", top.value, top.value, top.value + top.stderr, top.products
+    yield "both", "spectral", top.value, top.value, top.value + top.error, top.products
     for coordinates, H in (("native", op), ("rotated", Rotated(op, rotation))):
         sums = norm11(H, rtol=RTOL)
         value, error = sums.value / op.d, 1.96 * sums.stderr / op.d
         yield coordinates, "norm11", value, value - error, value + error, sums.products
-        low, high, products, _ = smoothness_bracket(H, rank=RANK, steps=STEPS)
+        low, high, products, _ = smoothness_bracket(H, rank=RANK, products=PRODUCTS)
         yield coordinates, "bracket", low / op.d, low / op.d, high / op.d, products
 
 

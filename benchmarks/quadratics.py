@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from benchmarks.provenance import provenance
+from companion.hessian import Dense, smoothness_bracket
 from companion.optim import Adam, AdaSGD
 from companion.progress import bar
 from companion.rotation import skew
@@ -79,20 +80,6 @@ def tuned(optimizer, H, x0, betas, steps=100, lrs=LRS):
     return lrs[best].item(), loss[best]
 
 
-def adaptive_smoothness(H, rank=16, iterations=300, seed=0):
-    """Return Σᵢ ‖(HV)ᵢ‖ for rows of V of norm one that make it large: Λ from below.
-
-    For positive semi-definite H it grows from step to step, and without bad luck to
-    Λ = min {tr D : H ⪯ D, D diagonal}, its dual problem.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    V = torch.randn(len(H), rank, dtype=H.dtype, generator=generator)
-    for _ in range(iterations):
-        V = torch.nn.functional.normalize(V, dim=-1)
-        V = H @ V
-    return V.norm(dim=-1).sum().item()
-
-
 def measure(runs=None, starts=4, draws=None, progress=False):
     """Return a table: a row for each spectrum, draw, rotation, decay rates and optimizer."""
     runs = RUNS if runs is None else runs
@@ -108,7 +95,9 @@ def measure(runs=None, starts=4, draws=None, progress=False):
                     H = hessian(eigenvalues, R)
                     common = {"spectrum": name, "d": d, "t": t, "draw": draw, "starts": starts}
                     norm = {"norm11_d": H.abs().sum().item() / d}
-                    norm["lambda_d"] = adaptive_smoothness(H) / d
+                    norm["lambda_d"] = (
+                        smoothness_bracket(Dense(H), rtol=0, products=5100).lower.item() / d
+                    )
                     for pair in betas:
                         ends = t in (times[0], times[-1])
                         for optimizer in (Adam, AdaSGD) if ends else (Adam,):

@@ -13,13 +13,17 @@ class LinearOperator:
     Parameters
     ----------
     d : int
-        Number of rows and columns.
+        Number of rows and columns, at least one.
     dtype : torch.dtype
-        A real floating dtype.
+        float32 or float64: half precision is too coarse for what is estimated here.
     device : torch.device
     """
 
     def __init__(self, d: int, dtype: torch.dtype, device):
+        if d < 1:
+            raise ValueError(f"d: expected an operator of at least one row, got {d}")
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
         self.d, self.dtype, self.device = d, dtype, torch.device(device)
 
     @property
@@ -67,12 +71,29 @@ class LinearOperator:
 
 
 class Dense(LinearOperator):
-    """The operator of a symmetric matrix that is at hand, of shape (d, d)."""
+    """The operator of a symmetric matrix that is at hand, of shape (d, d).
+
+    Raises
+    ------
+    ValueError
+        Another shape or dtype; a matrix that differs from its transpose by more than the square
+        root of rounding, relative to its largest entry.
+    FloatingPointError
+        NaN or infinity.
+    """
 
     def __init__(self, matrix: Tensor):
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"expected a square matrix, got the shape {tuple(matrix.shape)}")
         super().__init__(matrix.shape[0], matrix.dtype, matrix.device)
+        if not bool(matrix.isfinite().all()):
+            raise FloatingPointError("matrix: it holds NaN or infinity")
+        off, size = (matrix - matrix.T).abs().max(), matrix.abs().max()
+        if off > torch.finfo(matrix.dtype).eps ** 0.5 * size:
+            raise ValueError(
+                f"matrix: expected a symmetric one, got |A - Aᵀ| of up to {off:.3g} beside entries "
+                f"of up to {size:.3g}; (A + A.T) / 2 is"
+            )
         self.matrix = matrix
 
     def matmat(self, V: Tensor) -> Tensor:

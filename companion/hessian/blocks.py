@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 
-def block_labels(partition: int | Tensor | None, d: int, device=None) -> Tensor:
+def block_labels(partition: int | str | Tensor | None, d: int, device=None) -> Tensor:
     """Return the block of each coordinate, int64 of shape (d,), numbered from 0.
 
     Parameters
     ----------
-    partition : None, int or Tensor
-        None for one block; a number of equal contiguous blocks (d of them: one a coordinate); or
+    partition : None, "elements", int or Tensor
+        None for one block; "elements" for one a coordinate; a number of equal contiguous blocks; or
         int64 labels of shape (d,).
     d : int
         Number of coordinates.
@@ -29,13 +29,15 @@ def block_labels(partition: int | Tensor | None, d: int, device=None) -> Tensor:
     """
     if partition is None:
         partition = 1
+    if isinstance(partition, str) and partition == "elements":
+        partition = d
     if isinstance(partition, int) and not isinstance(partition, bool):
         if partition < 1 or d % partition:
             raise ValueError(f"partition: {partition} equal blocks do not divide d = {d}")
         return torch.arange(d, device=device) // (d // partition)
     if not isinstance(partition, Tensor) or partition.dtype != torch.int64:
         got = partition.dtype if isinstance(partition, Tensor) else repr(partition)
-        raise ValueError(f"partition: expected None, an int or int64 labels, got {got}")
+        raise ValueError(f"partition: expected None, 'elements', an int or int64 labels, got {got}")
     if partition.shape != (d,):
         raise ValueError(
             f"partition: expected labels of shape ({d},), got {tuple(partition.shape)}"

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from companion.hessian.base import LinearOperator
 from companion.hessian.blocks import block_labels, block_sum
-from companion.hessian.estimate import Estimate
-from companion.hessian.lanczos import spectral_norm
+from companion.hessian.eigenvalues import spectral_norm
+from companion.hessian.estimate import Estimate, estimate
+from companion.hessian.probes import check, gaussian, multiply, seeded
 from companion.progress import bar
 
 
@@ -58,24 +59,30 @@ class Scaled(LinearOperator):
 
 
 class Blocks:
-    """Norms over the blocks of a partition."""
+    """Norms over the blocks of a partition, in float64: squares of float32 stay in range."""
 
     def __init__(self, op: LinearOperator, partition):
         self.labels = block_labels(partition, op.d, op.device)
-        self.roots = self.labels.bincount().to(op.dtype).sqrt().unsqueeze(1)  # (blocks, 1), √d_b
+        self.roots = self.labels.bincount().double().sqrt().unsqueeze(1)  # (blocks, 1), √d_b
 
     def norms(self, W: Tensor) -> Tensor:
         """Return the 2-norms of the blocks, for each column apart: (d, r) to (blocks, r)."""
-        return block_sum(W.square(), self.labels).sqrt()
+        return block_sum(W.double().square(), self.labels).sqrt()
 
     def normalise(self, W: Tensor, norms: Tensor, otherwise: Tensor) -> Tensor:
         """Return W with its blocks scaled to the norms √d_b; where they are 0, ``otherwise``."""
         factor = torch.where(norms > 0, self.roots / norms, 0.0)[self.labels]
-        return torch.where(factor > 0, W * factor, otherwise)
+        return torch.where(factor > 0, W * factor, otherwise).to(W.dtype)
 
 
 def norm_inf_1(
-    op: LinearOperator, partition=None, *, restarts: int = 16, steps: int = 100, seed: int = 0
+    op: LinearOperator,
+    partition="elements",
+    *,
+    restarts: int = 16,
+    products: int = 1600,
+    seed: int = 0,
+    progress: bool = True,
 ) -> Estimate:
     r"""Bound ‖H‖_{∞→1} = max uᵀHv over |u_i|, |v_i| ≤ 1 from below, by alternating maximisation.
 
@@ -90,24 +97,26 @@ def norm_inf_1(
     ----------
     op : LinearOperator
         H, symmetric, of shape (d, d).
-    partition : None, int or Tensor
-        None for one block a coordinate; else as `block_labels` reads it.
+    partition : "elements", None, int or Tensor
+        As `block_labels` reads it: "elements" for one block a coordinate, None for one block.
     restarts : int, default 16
         Random starts, columns of one product.
-    steps : int, default 100
-        Most products for each start.
+    products : int, default 1600
+        Most products of all starts together, at least one each.
     seed : int, default 0
         Of the starts.
+    progress : bool, default True
+        Show a bar after five seconds.
 
     Returns
     -------
     Estimate
-        A lower bound; its standard error is NaN, since nobody knows how far below it is.
+        A lower bound; its error is NaN, since nobody knows how far below it is.
 
     Notes
     -----
-    Cost: at most restarts × steps products. Memory: some 4 × restarts columns. Exact maximisation
-    is NP-hard. Derived here.
+    Memory: some 4 × restarts columns, half of them in float64. Exact maximisation is NP-hard.
+    Derived here.
 
     Examples
     --------
@@ -115,33 +124,34 @@ def norm_inf_1(
     >>> norm_inf_1(Dense(torch.ones(5, 5))).value
     tensor(25.)
     """
-    _check(restarts=restarts, steps=steps)
-    blocks = Blocks(op, op.d if partition is None else partition)
-    x = torch.randn(restarts, op.d, generator=torch.Generator().manual_seed(seed)).T
-    x = x.to(op.device, op.dtype)
-    x, best, products = blocks.normalise(x, blocks.norms(x), x), -torch.inf, 0
-    with bar(steps, unit="product") as progress:
-        for _ in range(steps):
-            y = op @ x
-            norms, products = blocks.norms(y), products + restarts
+    check(restarts=restarts)
+    check(least=restarts, products=products)
+    blocks = Blocks(op, partition)
+    x = gaussian(op, restarts, seeded(seed))
+    x, best, spent = blocks.normalise(x, blocks.norms(x), x), -torch.inf, 0
+    with bar(products, progress, "product", desc="‖H‖∞→1") as shown:
+        while spent + restarts <= products:
+            y, spent = multiply(op, x), spent + restarts
+            shown.update(restarts)
+            norms = blocks.norms(y)
             last, best = best, (blocks.roots * norms).sum(0)
             if bool((best <= last).all()):
                 break
             x = blocks.normalise(y, norms, x)
-            progress.update()
-    value = _finite(best.max())
-    return Estimate(value, torch.full_like(value, torch.nan), products, seed)
+    value = best.max()
+    return estimate(op, value, value * torch.nan, spent, seed, kind="lower bound")
 
 
 def smoothness_bracket(
     op: LinearOperator,
-    partition=None,
+    partition="elements",
     *,
     rank: int = 16,
-    steps: int = 200,
+    products: int = 3400,
     rtol: float = 1e-4,
     tolerance: float = 1e-3,
     seed: int = 0,
+    progress: bool = True,
 ) -> Bracket:
     r"""Bracket Λ_Φ(H), the smoothness constant of blockwise Adam at one Hessian.
 
@@ -155,26 +165,29 @@ def smoothness_bracket(
 
     .. math:: \Lambda_\Phi(H) \le \|D^{-1/2} H D^{-1/2}\|_2 \sum_b d_b h_b
 
-    That norm is the `spectral_norm` by Lanczos plus its residual, within which an eigenvalue lies:
-    the bound holds unless the random start is blind to the largest one.
+    That norm is the `spectral_norm` by Lanczos plus its error: the bound holds with a probability
+    of at least 0.999 over the random start.
 
     Parameters
     ----------
     op : LinearOperator
         H, symmetric, of shape (d, d).
-    partition : None, int or Tensor
-        None for one block a coordinate, Adam's constant; else as `block_labels` reads it: 1 for
-        AdaSGD's.
+    partition : "elements", None, int or Tensor
+        As `block_labels` reads it: "elements" for one block a coordinate, Adam's constant; None for
+        one block, AdaSGD's.
     rank : int, default 16
         r, columns of V: a few suffice on all matrices that we tried.
-    steps : int, default 200
-        Most products with V, and most of Lanczos.
+    products : int, default 3400
+        Most products, at least r + 1; of r + 1 one is kept for Lanczos.
     rtol : float, default 1e-4
         Stop when ten products raised the lower bound by less than this.
     tolerance : float, default 1e-3
-        Residual of Lanczos, relative; the upper bound is too large by up to this.
+        Error of Lanczos, relative; the upper bound is too large by up to this, or by more where
+        the products end.
     seed : int, default 0
         Of the start.
+    progress : bool, default True
+        Show a bar after five seconds.
 
     Returns
     -------
@@ -182,8 +195,7 @@ def smoothness_bracket(
 
     Notes
     -----
-    Cost: at most (rank + 1) × steps products. Memory: some 4 × rank columns, and one for each
-    product of Lanczos.
+    Memory: some 4 × rank columns, half of them in float64, and one for each product of Lanczos.
     Derived here.
 
     Examples
@@ -194,39 +206,27 @@ def smoothness_bracket(
     >>> bool((lower - 4).abs() < 1e-4), bool((upper - 4).abs() < 1e-4)
     (True, True)
     """
-    _check(rank=rank, steps=steps)
-    blocks = Blocks(op, op.d if partition is None else partition)
-    V = torch.randn(rank, op.d, generator=torch.Generator().manual_seed(seed)).T
-    V = V.to(op.device, op.dtype)
-    norms = blocks.norms(V).norm(dim=1, keepdim=True)
-    bounds = []
-    with bar(steps, unit="product") as progress:
+    check(rank=rank)
+    check(least=rank + 1, products=products)
+    blocks = Blocks(op, partition)
+    V = gaussian(op, rank, seeded(seed))
+    norms, steps, bounds = blocks.norms(V).norm(dim=1, keepdim=True), products // (rank + 1), []
+    with bar(rank * steps, progress, "product", desc="Λ") as shown:
         for _ in range(steps):
             V = blocks.normalise(V, norms, V)
-            W = op @ V
+            W = multiply(op, V)
+            shown.update(rank)
             norms = blocks.norms(W).norm(dim=1, keepdim=True)  # (blocks, 1)
             bounds.append((blocks.roots * norms).sum())
             if len(bounds) > 10 and bounds[-1] <= bounds[-11] * (1 + rtol):
                 break
             V = torch.where((norms > 0)[blocks.labels], W, V)
-            progress.update()
-    lower, products = _finite(bounds[-1]), rank * len(bounds)
+    lower, spent = bounds[-1], rank * len(bounds)
     # A floor under D costs little and spares the scaling rows that are zero up to rounding.
     floor = lower / op.d * torch.finfo(op.dtype).eps ** 0.5
     h = (norms / blocks.roots).clamp_min(floor)
-    scale = torch.where(h > 0, h.rsqrt(), 0.0)[blocks.labels, 0]
-    top = spectral_norm(Scaled(op, scale), tolerance, steps, seed + 1)
-    upper = (top.value + top.stderr) * (blocks.roots.square() * h).sum()
-    return Bracket(lower, torch.maximum(lower, upper), products + top.products, seed)
-
-
-def _finite(bound: Tensor) -> Tensor:
-    if not bool(bound.isfinite()):
-        raise FloatingPointError("the operator returned NaN or infinity")
-    return bound
-
-
-def _check(**counts: int) -> None:
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+    scale = torch.where(h > 0, h.rsqrt(), 0.0)[blocks.labels, 0].to(op.dtype)
+    top = spectral_norm(Scaled(op, scale), tolerance, products - spent, seed + 1, progress)
+    upper = (top.value + top.error).double() * (blocks.roots.square() * h).sum()
+    lower, upper = (estimate(op, x, x, 0).value for x in (lower, torch.maximum(lower, upper)))
+    return Bracket(lower, upper, spent + top.products, seed)

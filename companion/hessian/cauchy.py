@@ -23,37 +23,29 @@ from torch import Tensor
 
 from companion.hessian.base import LinearOperator
 from companion.hessian.blocks import block_labels, block_sum
-from companion.hessian.estimate import Estimate
-from companion.progress import bar
+from companion.hessian.estimate import Estimate, estimate
+from companion.hessian.probes import NUMBERS, check, pairs, seeded
 
-COLUMNS = 16  # probes that go through the operator together, as far as they fit into
-NUMBERS = 2**27  # float64 numbers, 1 GiB
 ZERO = 1e-290  # a zero row's log goes in as that of 2.2e-308; less than this comes out as 0
 GROUPS = 32  # groups of probes of which the geometric mean keeps running sums; 8 for large d
 
 
-def chunks(total: int, d: int) -> Iterator[int]:
-    """Yield how many of ``total`` columns of d numbers go through the operator together."""
-    most = max(1, min(COLUMNS, NUMBERS // d))
-    for start in range(0, total, most):
-        yield min(most, total - start)
-
-
-def cauchy_logs(op: LinearOperator, n: int, generator: torch.Generator) -> Iterator[Tensor]:
+def cauchy_logs(
+    op: LinearOperator, n: int, generator: torch.Generator, progress: bool
+) -> Iterator[Tensor]:
     """Yield log |Hv| for n Cauchy probes v, float64, in chunks of shape (d, ≤ 16).
 
     The probes are drawn in float64 on the CPU: one seed, one draw, any device, and a tail that a
     uniform number in float32, of steps 2⁻²⁴, would cut near 5e6. A cut tail makes long flat rows
     look too small. A zero gives log(2.2e-308).
     """
-    with bar(n, unit="product") as progress:
-        for k in chunks(n, op.d):
-            v = torch.empty(k, op.d, dtype=torch.float64).cauchy_(generator=generator).T
-            x = (op @ v.to(op.device, op.dtype)).double()
-            if not bool(x.isfinite().all()):
-                raise FloatingPointError("the operator returned NaN or infinity")
-            yield x.abs().clamp_min(torch.finfo(torch.float64).tiny).log()
-            progress.update(k)
+
+    def draw(k):
+        v = torch.empty(k, op.d, dtype=torch.float64).cauchy_(generator=generator).T
+        return v.to(op.device, op.dtype)
+
+    for _, x in pairs(op, n, draw, progress, "Cauchy probes"):
+        yield x.double().abs().clamp_min(torch.finfo(torch.float64).tiny).log()
 
 
 def summed(
@@ -75,7 +67,12 @@ def summed(
     value, stderr = block_sum(scale, labels), (effect.square().sum(1) * j / (j - 1)).sqrt()
     if partition is None:
         value, stderr = value[0], stderr[0]
-    return Estimate(value.to(op.dtype), stderr.to(op.dtype), n, seed)
+    return estimate(op, value, stderr, n, seed)
+
+
+def _all_logs(op: LinearOperator, n: int, seed: int, progress: bool) -> Tensor:
+    check(least=3, products=n)
+    return torch.cat(list(cauchy_logs(op, n, seeded(seed), progress)), 1)
 
 
 def median_factor(n: int) -> float:
@@ -106,7 +103,13 @@ def median_factor(n: int) -> float:
 
 
 def cauchy_median(
-    op: LinearOperator, n: int = 50, *, seed: int = 0, partition=None, corrected: bool = False
+    op: LinearOperator,
+    products: int = 50,
+    *,
+    seed: int = 0,
+    partition=None,
+    corrected: bool = False,
+    progress: bool = True,
 ) -> Estimate:
     r"""Estimate ‖H‖_{1,1} = Σ|H_ij| by medians, Algorithm 4 of Xie, Mohamadi and Li (2024).
 
@@ -120,14 +123,16 @@ def cauchy_median(
     ----------
     op : LinearOperator
         H, symmetric, of shape (d, d).
-    n : int, default 50
-        Probes, the paper's number for GPT-2. An even n takes the mean of the two middle values.
+    products : int, default 50
+        n, at least 3; the paper's for GPT-2. An even n takes the mean of the two middle values.
     seed : int, default 0
         Of the probes.
     partition : None, int or Tensor
         None for the norm; else one sum for each block of rows, as `block_labels` reads it.
     corrected : bool, default False
         Divide the factor out, which makes the estimate exactly unbiased.
+    progress : bool, default True
+        Show a bar after five seconds.
 
     Returns
     -------
@@ -147,12 +152,11 @@ def cauchy_median(
     --------
     >>> from companion.hessian.base import Dense
     >>> H = torch.diag(torch.tensor([1.0, -2.0, 3.0]))
-    >>> value, stderr, products, seed = cauchy_median(Dense(H), 2001)
+    >>> value, stderr, *_ = cauchy_median(Dense(H), 2001)
     >>> abs(value - 6) < 3 * stderr < 0.5
     tensor(True)
     """
-    _check(n, 3)
-    logs = torch.cat(list(cauchy_logs(op, n, torch.Generator().manual_seed(seed))), 1)
+    logs, n = _all_logs(op, products, seed, progress), products
     ordered = logs.sort(1).values
     low, high = ordered[:, (n - 1) // 2].exp(), ordered[:, n // 2].exp()
     scale = (low + high) / 2
@@ -162,7 +166,9 @@ def cauchy_median(
     return summed(op, scale, influence, n, seed, partition)
 
 
-def scale_mle(op: LinearOperator, n: int = 50, *, seed: int = 0, partition=None) -> Estimate:
+def scale_mle(
+    op: LinearOperator, products: int = 50, *, seed: int = 0, partition=None, progress: bool = True
+) -> Estimate:
     r"""Estimate ‖H‖_{1,1} = Σ|H_ij| by the most likely scales of the rows, × (1 − 1/n).
 
     .. math:: \sum_k \tanh(\log |(H v_k)_i| - \log s_i) = 0, \qquad \sum_i (1 - 1/n)\, s_i
@@ -175,12 +181,11 @@ def scale_mle(op: LinearOperator, n: int = 50, *, seed: int = 0, partition=None)
     Examples
     --------
     >>> from companion.hessian.base import Dense
-    >>> value, stderr, products, seed = scale_mle(Dense(torch.ones(4, 4)), 2001)
+    >>> value, stderr, *_ = scale_mle(Dense(torch.ones(4, 4)), 2001)
     >>> abs(value - 16) < 3 * stderr < 2
     tensor(True)
     """
-    _check(n, 3)
-    logs = torch.cat(list(cauchy_logs(op, n, torch.Generator().manual_seed(seed))), 1)
+    logs, n = _all_logs(op, products, seed, progress), products
     location = logs.median(1, keepdim=True).values
     for _ in range(60):  # halves the error, or better, in each round
         step = torch.tanh(logs - location).mean(1, keepdim=True).atanh()
@@ -200,17 +205,18 @@ class LogMeans:
     ----------
     op : LinearOperator
     generator : torch.Generator
+    progress : bool
     """
 
-    def __init__(self, op: LinearOperator, generator: torch.Generator):
-        self.op, self.generator, self.n = op, generator, 0
+    def __init__(self, op: LinearOperator, generator: torch.Generator, progress: bool):
+        self.op, self.generator, self.progress, self.n = op, generator, progress, 0
         self.groups = max(8, min(GROUPS, NUMBERS // op.d))
         self.sums = torch.zeros(op.d, self.groups, dtype=torch.float64, device=op.device)
         self.counts = torch.zeros(self.groups, dtype=torch.float64, device=op.device)
 
     def add(self, n: int) -> None:
         """Take n more probes."""
-        for logs in cauchy_logs(self.op, n, self.generator):
+        for logs in cauchy_logs(self.op, n, self.generator, self.progress):
             slot = torch.arange(self.n, self.n + logs.shape[1], device=logs.device) % self.groups
             self.sums.index_add_(1, slot, logs)
             self.counts.index_add_(0, slot, torch.ones_like(logs[0]))
@@ -227,7 +233,9 @@ class LogMeans:
         return summed(self.op, self.scale(), influence, self.n, seed, partition)
 
 
-def geometric_mean(op: LinearOperator, n: int = 50, *, seed: int = 0, partition=None) -> Estimate:
+def geometric_mean(
+    op: LinearOperator, products: int = 50, *, seed: int = 0, partition=None, progress: bool = True
+) -> Estimate:
     r"""Estimate ‖H‖_{1,1} = Σ|H_ij| by geometric means: exactly unbiased, in O(d) memory.
 
     .. math:: \sum_i \cos^n\!\Big(\frac{\pi}{2n}\Big) \prod_{k \le n} |(H v_k)_i|^{1/n}
@@ -242,16 +250,11 @@ def geometric_mean(op: LinearOperator, n: int = 50, *, seed: int = 0, partition=
     Examples
     --------
     >>> from companion.hessian.base import Dense
-    >>> value, stderr, products, seed = geometric_mean(Dense(torch.eye(1000)), 21)
+    >>> value, stderr, *_ = geometric_mean(Dense(torch.eye(1000)), 21)
     >>> abs(value - 1000) < 3 * stderr < 100
     tensor(True)
     """
-    _check(n, 3)
-    means = LogMeans(op, torch.Generator().manual_seed(seed))
-    means.add(n)
+    check(least=3, products=products)
+    means = LogMeans(op, seeded(seed), progress)
+    means.add(products)
     return means.estimate(seed, partition)
-
-
-def _check(n: int, least: int) -> None:
-    if isinstance(n, bool) or not isinstance(n, int) or n < least:
-        raise ValueError(f"n: expected an integer of at least {least}, got {n!r}")

@@ -1,4 +1,4 @@
-"""What every estimator answers: a value with its standard error, its cost and its seed."""
+"""What every estimator answers: a value with its error, its cost and its seed."""
 
 from typing import NamedTuple
 
@@ -12,16 +12,51 @@ class Estimate(NamedTuple):
     ----------
     value : Tensor
         The estimate: a scalar, or one entry a parameter or block. The operator's dtype and device.
-    stderr : Tensor
-        Its standard error, of the same shape; zero where the answer is exact up to rounding, NaN
-        where no honest one is known.
+    error : Tensor
+        Of the same shape; ``kind`` says what it means.
     products : int
         Products with the operator that it took, counted in columns.
     seed : int or None
         The seed of its probes; None where nothing was drawn.
+    kind : str
+        "standard error": of a random value, NaN where no honest one is known. "exact": up to
+        rounding; the error is 0. "bound": the quantity is within the error of the value. "lower
+        bound": it is at least the value; how much more nobody knows, so the error is NaN.
+    confidence : float or None
+        Probability over the seed with which a "bound" holds, at least.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Estimate(torch.tensor(6.0), torch.tensor(0.5), 20, 0)
+    Estimate(value=tensor(6.), error=tensor(0.5000) (standard error), products=20, seed=0)
     """
 
     value: Tensor
-    stderr: Tensor
+    error: Tensor
     products: int
     seed: int | None = None
+    kind: str = "standard error"
+    confidence: float | None = None
+
+    @property
+    def stderr(self) -> Tensor:
+        """The error, if it is a standard error; else an AttributeError."""
+        if self.kind not in ("standard error", "exact"):
+            raise AttributeError(f"the error is a {self.kind}, no standard error: see .error")
+        return self.error
+
+    def __repr__(self):
+        kind = self.kind if self.confidence is None else f"{self.kind}, {100 * self.confidence:g} %"
+        return (
+            f"Estimate(value={self.value!r}, error={self.error!r} ({kind}), "
+            f"products={self.products}, seed={self.seed})"
+        )
+
+
+def estimate(op, value: Tensor, error: Tensor, products: int, seed=None, **kind) -> Estimate:
+    """Return an estimate in the dtype of an operator; refuse one that does not fit into it."""
+    found = Estimate(value.to(op.dtype), error.to(op.dtype), products, seed, **kind)
+    if not bool(found.value.isfinite().all()):
+        raise FloatingPointError(f"op: the result is too large for {op.dtype}; scale it down")
+    return found

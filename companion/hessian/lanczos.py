@@ -1,11 +1,10 @@
-"""Extreme eigenvalues by the Lanczos method, with a bound on their error."""
+r"""The Lanczos recurrence: an orthonormal basis in which a symmetric operator is tridiagonal."""
 
 import torch
 from torch import Tensor
 
 from companion.hessian.base import LinearOperator
-from companion.hessian.estimate import Estimate
-from companion.progress import bar
+from companion.hessian.probes import multiply
 
 
 def tridiagonal(op: LinearOperator, start: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,178 +37,86 @@ def tridiagonal(op: LinearOperator, start: Tensor, steps: int) -> tuple[Tensor, 
     -----
     m products, m · d numbers, O(m² d) operations besides.
     """
-    run = _Lanczos(op, start, min(steps, op.d))
-    while run.step():
-        pass
-    return run.alpha, run.beta, run.basis
+    if start.shape != (op.d,) or not bool(start.isfinite().all()) or not bool(start.any()):
+        raise ValueError(
+            f"start: expected a finite vector of shape ({op.d},) that is not zero, got shape "
+            f"{tuple(start.shape)} and norm {torch.linalg.vector_norm(start)}"
+        )
+    run = Lanczos(op, start.unsqueeze(1), steps)
+    while run.more:
+        run.step()
+    return run.alpha[0], run.beta[0], run.Q[0].T
 
 
-class _Lanczos:
-    def __init__(self, op: LinearOperator, start: Tensor, steps: int):
-        norm = torch.linalg.vector_norm(start)
-        if not norm > 0 or not norm.isfinite():
-            raise ValueError(f"start: expected a finite vector that is not zero, got norm {norm}")
-        self.op, self.steps, self.m = op, steps, 0
-        self.Q = torch.empty(steps + 1, op.d, dtype=op.dtype, device=op.device)
-        self.Q[0] = start / norm
-        self.a, self.b = torch.zeros(2, steps, dtype=torch.float64, device=op.device)
-
-    @property
-    def alpha(self) -> Tensor:
-        return self.a[: self.m]
-
-    @property
-    def beta(self) -> Tensor:
-        return self.b[: self.m]
-
-    @property
-    def basis(self) -> Tensor:
-        return self.Q[: self.m].T
-
-    def step(self) -> bool:
-        """Take one product; return whether there is another direction."""
-        m, Q = self.m, self.Q[: self.m + 1]
-        w = self.op @ Q[m]
-        if not w.isfinite().all():
-            raise ValueError("op: a product is not finite")
-        self.a[m] = Q[m] @ w
-        scale = torch.linalg.vector_norm(w)
-        for _ in range(2):
-            w = w - Q.T @ (Q @ w)
-        beta = torch.linalg.vector_norm(w)
-        self.m += 1
-        # What orthogonalisation leaves of w is rounding alone: the space is invariant.
-        if beta <= 10 * torch.finfo(w.dtype).eps * max(scale, self.a[: self.m].abs().max()):
-            return False
-        self.b[m] = beta
-        self.Q[m + 1] = w / beta
-        return self.m < self.steps
-
-    def ritz(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return Ritz values, ascending, their residual norms, and eigenvectors of T."""
-        off = self.beta[:-1]
-        T = torch.diag(self.alpha) + torch.diag(off, 1) + torch.diag(off, -1)
-        values, vectors = torch.linalg.eigh(T)
-        # Rounding of the products limits what the recurrence can know.
-        floor = torch.finfo(self.op.dtype).eps * values.abs().max()
-        return values, self.b[self.m - 1] * vectors[-1].abs() + floor, vectors
-
-
-def extreme_eigenvalues(
-    op: LinearOperator,
-    k: int = 1,
-    tolerance: float = 1e-3,
-    max_products: int = 200,
-    seed: int = 0,
-    progress: bool = True,
-) -> tuple[Estimate, Estimate, Tensor]:
-    r"""Return the k smallest and the k largest eigenvalues of a symmetric operator.
-
-    Lanczos from a random start. A Ritz pair (θ, Qs), :math:`Ts = \theta s`, has the residual
-    :math:`\|A Q s - \theta Q s\| = \beta_m |s_m|`, and **some** eigenvalue of A lies within that
-    distance of θ. It stops once all 2k residuals are at most ``tolerance`` times the largest |θ|.
+class Lanczos:
+    """Lanczos from p starts at once: a step is one product of p columns.
 
     Parameters
     ----------
     op : LinearOperator
-        Symmetric.
-    k : int, default 1
-        Eigenvalues wanted at each end.
-    tolerance : float, default 1e-3
-        Relative to the spectral norm.
-    max_products : int, default 200
-        It ends there in any case; the residuals then say how far it came.
-    seed : int, default 0
-        Of the start.
-    progress : bool, default True
-        Show a bar after five seconds.
+    starts : Tensor
+        Of shape (d, p), none of them zero.
+    steps : int
+        Most steps; d at most.
 
-    Returns
-    -------
-    smallest, largest : Estimate
-        Of shape (k,) each, ascending. ``stderr`` is the residual bound: not a standard deviation
-        but a distance within which an eigenvalue lies. (Fewer than k where the start sees fewer.)
-    vectors : Tensor
-        Of shape (d, 2k), the Ritz vectors of both, in this order.
-
-    Notes
-    -----
-    One product a step; memory for ``max_products`` vectors. Ritz values never lie outside the
-    spectrum. Multiple eigenvalues show once. A start orthogonal to an eigenvector would miss it,
-    which has probability zero.
-
-    References
+    Attributes
     ----------
-    Golub and Van Loan, Matrix Computations, chapter 10.
-
-    Examples
-    --------
-    >>> from companion.hessian import Dense
-    >>> A = Dense(torch.diag(torch.tensor([-3.0, 1.0, 5.0])))
-    >>> smallest, largest, _ = extreme_eigenvalues(A)
-    >>> round(smallest.value.item(), 4), round(largest.value.item(), 4)
-    (-3.0, 5.0)
+    alpha, beta : Tensor
+        Of T, float64, of shape (p, m).
+    Q : Tensor
+        The bases as rows, of shape (p, m, d). A start whose space is invariant goes on with zeros.
+    more : bool
+        Whether another step can be taken.
+    rounding : Tensor
+        Of shape (p,): how large rounding may have made the last β, or may have hidden of it.
     """
-    if k < 1:
-        raise ValueError(f"k: expected at least one eigenvalue, got {k}")
-    _check_stop(tolerance, max_products)
-    run = _search(op, k, tolerance, max_products, seed, progress)
-    values, bounds, vectors = run.ritz()
-    smallest, largest = (
-        Estimate(values[i].to(op.dtype), bounds[i].to(op.dtype), run.m, seed)
-        for i in (slice(k), slice(-k, None))
-    )
-    wanted = torch.cat([vectors[:, :k], vectors[:, -k:]], 1).to(op.dtype)
-    return smallest, largest, run.basis @ wanted
+
+    def __init__(self, op: LinearOperator, starts: Tensor, steps: int):
+        self.op, self.m, self.steps, self.more = op, 0, min(steps, op.d), True
+        self.next = _unit(starts.to(op.device, op.dtype).T)[0]
+        p = len(self.next)
+        self._Q = torch.zeros(p, self.steps, op.d, dtype=op.dtype, device=op.device)
+        self._T = torch.zeros(2, p, self.steps, dtype=torch.float64, device=op.device)
+
+    @property
+    def alpha(self) -> Tensor:
+        return self._T[0, :, : self.m]
+
+    @property
+    def beta(self) -> Tensor:
+        return self._T[1, :, : self.m]
+
+    @property
+    def Q(self) -> Tensor:
+        return self._Q[:, : self.m]
+
+    def step(self) -> None:
+        """Take one step; ``more`` says whether there is another direction."""
+        m, q = self.m, self.next
+        self.m, self._Q[:, m] = m + 1, q
+        w, norm = _unit(multiply(self.op, q.T).T)
+        self._T[0, :, m] = norm * (q * w).sum(1, dtype=torch.float64)
+        for _ in range(2):
+            w = w - (self.Q.mT @ (self.Q @ w.unsqueeze(2))).squeeze(2)
+        # What orthogonalisation leaves of an invariant space is rounding alone.
+        self.rounding = torch.maximum(norm, self.alpha.abs().amax(1))
+        self.rounding = 10 * torch.finfo(w.dtype).eps * self.rounding
+        self.next, left = _unit(w)
+        on = norm * left > self.rounding
+        self._T[1, :, m] = torch.where(on, norm * left, 0)
+        self.next = torch.where(on.unsqueeze(1), self.next, 0)
+        self.more = bool(on.any()) and self.m < self.steps
+
+    def ritz(self) -> tuple[Tensor, Tensor]:
+        """Return Ritz values (p, m), ascending, and the eigenvectors of T (p, m, m), float64."""
+        off = self.beta[:, :-1]
+        T = torch.diag_embed(self.alpha)
+        return torch.linalg.eigh(T + torch.diag_embed(off, 1) + torch.diag_embed(off, -1))
 
 
-def spectral_norm(
-    op: LinearOperator,
-    tolerance: float = 1e-3,
-    max_products: int = 200,
-    seed: int = 0,
-    progress: bool = True,
-) -> Estimate:
-    r"""Return the spectral norm :math:`\|A\|_2 = \max_i |\lambda_i|` of a symmetric operator.
-
-    The larger end of :func:`extreme_eigenvalues`, which has the parameters. The value never exceeds
-    the norm; ``stderr`` is a distance within which an eigenvalue lies.
-
-    Examples
-    --------
-    >>> from companion.hessian import Dense
-    >>> round(spectral_norm(Dense(torch.diag(torch.tensor([-7.0, 1.0, 5.0])))).value.item(), 4)
-    7.0
-    """
-    _check_stop(tolerance, max_products)
-    run = _search(op, None, tolerance, max_products, seed, progress)
-    values, bounds, _ = run.ritz()
-    i = values.abs().argmax()
-    return Estimate(values[i].abs().to(op.dtype), bounds[i].to(op.dtype), run.m, seed)
-
-
-def _search(op, k, tolerance, max_products, seed, progress):
-    """Run until the k eigenvalues at each end, or the one largest by size (None), are found."""
-    start = gaussian(op, 1, torch.Generator().manual_seed(seed))[:, 0]
-    run = _Lanczos(op, start, min(max_products, op.d))
-    with bar(run.steps, progress, "product", desc="Lanczos") as shown:
-        while run.step():
-            shown.update()
-            values, bounds, _ = run.ritz()
-            size = values.abs()
-            wanted = bounds[size.argmax()] if k is None else torch.cat([bounds[:k], bounds[-k:]])
-            if run.m > 2 * (k or 1) and wanted.max() <= tolerance * size.max():
-                break
-    return run
-
-
-def gaussian(op: LinearOperator, n: int, generator: torch.Generator) -> Tensor:
-    """Return n normal probes as columns (d, n), drawn on the CPU: the same on any device."""
-    return torch.randn(n, op.d, generator=generator, dtype=torch.float64).T.to(op.device, op.dtype)
-
-
-def _check_stop(tolerance: float, max_products: int) -> None:
-    if not tolerance >= 0:
-        raise ValueError(f"tolerance: expected a number of at least 0, got {tolerance}")
-    if max_products < 1:
-        raise ValueError(f"max_products: expected at least one, got {max_products}")
+def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows of length one, or zero, and their norms in float64; squares stay in range."""
+    size = x.abs().amax(1, keepdim=True)
+    x = x / torch.where(size > 0, size, 1)
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return x / torch.where(norm > 0, norm, 1), (size.double() * norm).squeeze(1)

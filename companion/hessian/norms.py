@@ -1,13 +1,14 @@
 r"""The (1,1)-norm of a symmetric operator, by whichever estimator suits."""
 
 import math
+import numbers
 
-import torch
 from torch import Tensor
 
 from companion.hessian.base import LinearOperator
 from companion.hessian.cauchy import LogMeans, cauchy_median, geometric_mean, scale_mle
 from companion.hessian.estimate import Estimate
+from companion.hessian.probes import check, seeded
 from companion.hessian.rows import (
     Draws,
     all_rows,
@@ -35,6 +36,7 @@ def norm11(
     method: str = "adaptive",
     seed: int = 0,
     partition: int | Tensor | None = None,
+    progress: bool = True,
 ) -> Estimate:
     r"""Estimate ‖H‖_{1,1} = Σ_ij |H_ij|.
 
@@ -61,6 +63,8 @@ def norm11(
     partition : None, int or Tensor
         None for the norm; else one sum for each block of rows: a number of equal contiguous blocks,
         d for one a row, or int64 labels of shape (d,). The tolerance is that of the whole sum.
+    progress : bool, default True
+        Show a bar after five seconds.
 
     Returns
     -------
@@ -83,65 +87,65 @@ def norm11(
     >>> from companion.hessian.base import Dense
     >>> H = torch.randn(2000, 2000, generator=torch.Generator().manual_seed(0))
     >>> H = H + H.T
-    >>> value, stderr, products, seed = norm11(Dense(H))
-    >>> products < 100, bool((value - H.abs().sum()).abs() < 3 * stderr)
+    >>> found = norm11(Dense(H))
+    >>> found.products < 100, bool((found.value - H.abs().sum()).abs() < 3 * found.stderr)
     (True, True)
     """
     if method == "adaptive":
         if products is None:
-            return _to_tolerance(op, rtol, seed, partition)
-        return _to_budget(op, products, seed, partition)
+            return _to_tolerance(op, rtol, seed, partition, progress)
+        return _to_budget(op, products, seed, partition, progress)
     if method not in METHODS:
         raise ValueError(f"method: expected one of {['adaptive', *METHODS]}, got {method!r}")
     if products is None:
         raise ValueError(f"products: the method {method!r} needs a number, got None")
-    return METHODS[method](op, products, seed=seed, partition=partition)
+    return METHODS[method](op, products, seed=seed, partition=partition, progress=progress)
 
 
-def _to_budget(op, products, seed, partition) -> Estimate:
+def _to_budget(op, products, seed, partition, progress) -> Estimate:
     """Spend half on probes; the other half on whichever promises the smaller error."""
-    if isinstance(products, bool) or not isinstance(products, int) or products < 6:
-        raise ValueError(f"products: expected an integer of at least 6, got {products!r}")
+    check(least=6, products=products)
     if products >= op.d:
-        return all_rows(op, partition)
-    generator = torch.Generator().manual_seed(seed)
-    means = LogMeans(op, generator)
+        return all_rows(op, partition, progress)
+    means = LogMeans(op, seeded(seed), progress)
     means.add(products // 2)
     rest = products - means.n
     value, stderr, *_ = means.estimate(seed)
     if stderr * math.sqrt(means.n / products) <= value * math.pi / 2 / math.sqrt(means.n * rest):
         means.add(rest)
         return means.estimate(seed, partition)
-    drawn = Draws.by_means(op, means, generator)
+    drawn = Draws.by_means(means)
     drawn.add(rest)
     return drawn.estimate(means.n, seed, partition)
 
 
-def _to_tolerance(op, rtol, seed, partition) -> Estimate:
+def _to_tolerance(op, rtol, seed, partition, progress) -> Estimate:
     """Take probes, then rows, until the error is small; or probes alone, if they will do."""
-    if not isinstance(rtol, float) or not 0 < rtol < 1:
+    if not isinstance(rtol, numbers.Real) or not 0 < rtol < 1:
         raise ValueError(f"rtol: expected a number between 0 and 1, got {rtol!r}")
-    generator = torch.Generator().manual_seed(seed)
     half = math.ceil(math.pi / 2 / rtol)  # so many probes and as many rows usually do
     if 3 * half >= op.d:
-        return all_rows(op, partition)
-    means, enough = LogMeans(op, generator), 0  # probes that would be enough without rows
+        return all_rows(op, partition, progress)
+    means, enough = (
+        LogMeans(op, seeded(seed), progress),
+        0,
+    )  # probes that would be enough without rows
     while means.n < half or enough <= 2 * half:
         means.add(8)
         value, stderr, *_ = _careful(means.estimate(seed), means.n)
         if means.n >= 16 and stderr <= rtol * value:
             return _careful(means.estimate(seed, partition), means.n)
         enough = means.n * float(stderr / value / rtol) ** 2
-    drawn = Draws.by_means(op, means, generator)
+    drawn = Draws.by_means(means)
     while len(drawn.norms) < op.d - means.n:
         drawn.add(8)
         m = len(drawn.rows)
-        value, stderr, products, _ = _careful(drawn.estimate(means.n, seed), m)
+        value, stderr, products, *_ = _careful(drawn.estimate(means.n, seed), m)
         if m >= 16 and stderr <= rtol * value:
             return _careful(drawn.estimate(means.n, seed, partition), m)
-    return all_rows(op, partition)._replace(products=op.d + products)
+    return all_rows(op, partition, progress)._replace(products=op.d + products)
 
 
 def _careful(estimate: Estimate, n: int) -> Estimate:
     """Add to a standard error from n draws its own: who stops when it is small meets small ones."""
-    return estimate._replace(stderr=estimate.stderr * (1 + 1 / math.sqrt(2 * n)))
+    return estimate._replace(error=estimate.error * (1 + 1 / math.sqrt(2 * n)))

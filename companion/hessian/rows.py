@@ -7,37 +7,37 @@ from torch import Tensor
 
 from companion.hessian.base import LinearOperator
 from companion.hessian.blocks import block_labels, block_sum
-from companion.hessian.cauchy import ZERO, LogMeans, chunks
-from companion.hessian.estimate import Estimate
-from companion.progress import bar
+from companion.hessian.cauchy import ZERO, LogMeans
+from companion.hessian.estimate import Estimate, estimate
+from companion.hessian.probes import check, chunks, pairs, seeded, signs
 
 FEWEST = 8  # draws within a block below which its standard error is not reported
 
 
-def row_norms(op: LinearOperator, rows: Tensor) -> Tensor:
+def row_norms(op: LinearOperator, rows: Tensor, progress: bool) -> Tensor:
     """Return the 1-norms of the given rows, float64, from indices of shape (m,); m products."""
-    norms = []
-    with bar(len(rows), unit="product") as progress:
-        for chunk in rows.to(op.device).split(list(chunks(len(rows), op.d))):
-            unit = torch.zeros(op.d, len(chunk), dtype=op.dtype, device=op.device)
-            unit[chunk, torch.arange(len(chunk), device=op.device)] = 1
-            norms.append((op @ unit).abs().sum(0, dtype=torch.float64))
-            progress.update(len(chunk))
-    norms = torch.cat(norms)
-    if not bool(norms.isfinite().all()):
-        raise FloatingPointError("the operator returned NaN or infinity")
-    return norms
+    groups = iter(rows.to(op.device).split(list(chunks(len(rows), op.d))))
+
+    def draw(k):
+        unit = torch.zeros(op.d, k, dtype=op.dtype, device=op.device)
+        unit[next(groups), torch.arange(k, device=op.device)] = 1
+        return unit
+
+    both = pairs(op, len(rows), draw, progress, "rows")
+    return torch.cat([x.abs().sum(0, dtype=torch.float64) for _, x in both])
 
 
-def all_rows(op: LinearOperator, partition=None) -> Estimate:
+def all_rows(op: LinearOperator, partition=None, progress: bool = True) -> Estimate:
     """Return ‖H‖_{1,1} exactly, up to rounding, from all d rows: d products."""
-    norms = row_norms(op, torch.arange(op.d))
-    value = block_sum(norms, block_labels(partition, op.d, op.device)).to(op.dtype)
+    norms = row_norms(op, torch.arange(op.d), progress)
+    value = block_sum(norms, block_labels(partition, op.d, op.device))
     value = value[0] if partition is None else value
-    return Estimate(value, torch.zeros_like(value), op.d)
+    return estimate(op, value, torch.zeros_like(value), op.d, kind="exact")
 
 
-def uniform_rows(op: LinearOperator, m: int = 50, *, seed: int = 0, partition=None) -> Estimate:
+def uniform_rows(
+    op: LinearOperator, products: int = 50, *, seed: int = 0, partition=None, progress: bool = True
+) -> Estimate:
     r"""Estimate ‖H‖_{1,1} = Σ|H_ij| by m rows drawn uniformly, without replacement.
 
     .. math:: \frac dm \sum_{i \in S} \|H_i\|_1, \qquad
@@ -51,13 +51,15 @@ def uniform_rows(op: LinearOperator, m: int = 50, *, seed: int = 0, partition=No
     ----------
     op : LinearOperator
         H, symmetric, of shape (d, d).
-    m : int, default 50
-        Rows, 2 to d.
+    products : int, default 50
+        m, 2 to d.
     seed : int, default 0
         Of the rows.
     partition : None, int or Tensor
         None for the norm; else one sum for each block of rows, as `block_labels` reads it. A block
         with fewer than 8 draws has a standard error of NaN: nobody knows.
+    progress : bool, default True
+        Show a bar after five seconds.
 
     Returns
     -------
@@ -73,17 +75,24 @@ def uniform_rows(op: LinearOperator, m: int = 50, *, seed: int = 0, partition=No
     >>> uniform_rows(Dense(torch.ones(40, 40)), 5).value
     tensor(1600.)
     """
-    if not 2 <= m <= op.d:
-        raise ValueError(f"m: expected 2 to d = {op.d} rows, got {m}")
-    rows = torch.randperm(op.d, generator=torch.Generator().manual_seed(seed))[:m]
+    check(least=2, products=(m := products))
+    if m > op.d:
+        raise ValueError(f"products: expected 2 to d = {op.d}, got {m}")
+    rows = torch.randperm(op.d, generator=seeded(seed))[:m]
     labels = block_labels(partition, op.d, op.device)
-    norms = row_norms(op, rows)
+    norms = row_norms(op, rows, progress)
     value, stderr = _mean(op.d * norms, labels[rows.to(op.device)], int(labels.max()) + 1)
     return _answer(op, value, stderr * math.sqrt(1 - m / op.d), m, seed, partition)
 
 
 def rademacher_rows(
-    op: LinearOperator, products: int = 50, *, seed: int = 0, partition=None, floor: float = 0.05
+    op: LinearOperator,
+    products: int = 50,
+    *,
+    seed: int = 0,
+    partition=None,
+    floor: float = 0.05,
+    progress: bool = True,
 ) -> Estimate:
     r"""Estimate ‖H‖_{1,1} = Σ|H_ij| by rows drawn in proportion to their estimated 2-norms.
 
@@ -97,7 +106,7 @@ def rademacher_rows(
 
     Parameters
     ----------
-    op, seed, partition
+    op, seed, partition, progress
         As for `uniform_rows`.
     products : int, default 50
         At least 6; half of them probes, half rows.
@@ -117,30 +126,27 @@ def rademacher_rows(
     --------
     >>> from companion.hessian.base import Dense
     >>> H = torch.diag(torch.arange(1.0, 101.0))
-    >>> value, stderr, products, seed = rademacher_rows(Dense(H), 60)
+    >>> value, stderr, *_ = rademacher_rows(Dense(H), 60)
     >>> abs(value - 5050) < 3 * stderr < 400
     tensor(True)
     """
-    _check(products)
+    check(least=6, products=products)
     if not 0 < floor <= 1:
         raise ValueError(f"floor: expected a share above 0 and at most 1, got {floor!r}")
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     probes = products // 2
     squares = torch.zeros(op.d, dtype=torch.float64, device=op.device)
-    with bar(probes, unit="product") as progress:
-        for k in chunks(probes, op.d):
-            v = torch.randint(2, (k, op.d), generator=generator).T * 2 - 1
-            squares += (op @ v.to(op.device, op.dtype)).double().square().sum(1)
-            progress.update(k)
+    for _, x in pairs(op, probes, signs(op, generator), progress, "probes"):
+        squares += x.double().square().sum(1)
     proxy = squares.sqrt().clamp_min(torch.finfo(torch.float64).tiny)
     p = (1 - floor) * proxy / proxy.sum() + floor / op.d
-    drawn = Draws(op, p, torch.zeros_like(p), generator)
+    drawn = Draws(op, p, torch.zeros_like(p), generator, progress)
     drawn.add(products - probes)
     return drawn.estimate(probes, seed, partition)
 
 
 def cauchy_rows(
-    op: LinearOperator, products: int = 64, *, seed: int = 0, partition=None
+    op: LinearOperator, products: int = 64, *, seed: int = 0, partition=None, progress: bool = True
 ) -> Estimate:
     r"""Estimate ‖H‖_{1,1} = Σ|H_ij| by rows drawn in proportion to their geometric means.
 
@@ -167,7 +173,7 @@ def cauchy_rows(
 
     Parameters
     ----------
-    op, seed, partition
+    op, seed, partition, progress
         As for `uniform_rows`.
     products : int, default 64
         At least 6; half of them probes, half rows.
@@ -185,15 +191,15 @@ def cauchy_rows(
     --------
     >>> from companion.hessian.base import Dense
     >>> u = torch.arange(1.0, 101.0)
-    >>> value, stderr, products, seed = cauchy_rows(Dense(torch.outer(u, u)), 20)
+    >>> value, stderr, *_ = cauchy_rows(Dense(torch.outer(u, u)), 20)
     >>> bool((value / 5050**2 - 1).abs() < 1e-5)  # rank one: all q share their error
     True
     """
-    _check(products)
-    generator = torch.Generator().manual_seed(seed)
-    means = LogMeans(op, generator)
+    check(least=6, products=products)
+    generator = seeded(seed)
+    means = LogMeans(op, generator, progress)
     means.add(products // 2)
-    drawn = Draws.by_means(op, means, generator)
+    drawn = Draws.by_means(means)
     drawn.add(products - products // 2)
     return drawn.estimate(means.n, seed, partition)
 
@@ -212,26 +218,27 @@ class Draws:
     q : Tensor
         What is thought of the rows' 1-norms, float64, of shape (d,).
     generator : torch.Generator
+    progress : bool
     """
 
-    def __init__(self, op: LinearOperator, p: Tensor, q: Tensor, generator: torch.Generator):
-        self.op, self.p, self.q, self.generator = op, p, q, generator
+    def __init__(self, op, p: Tensor, q: Tensor, generator: torch.Generator, progress: bool):
+        self.op, self.p, self.q, self.generator, self.progress = op, p, q, generator, progress
         self.cumulative = p.cumsum(0).cpu()
         self.norms = {}  # of the rows seen so far
         self.rows = []
 
     @classmethod
-    def by_means(cls, op, means: LogMeans, generator) -> "Draws":
+    def by_means(cls, means: LogMeans) -> "Draws":
         """Draw in proportion to geometric means."""
         q = means.scale()
-        return cls(op, q / q.sum(), q, generator)
+        return cls(means.op, q / q.sum(), q, means.generator, means.progress)
 
     def add(self, m: int) -> None:
         """Draw m more rows."""
         u = torch.rand(m, dtype=torch.float64, generator=self.generator) * self.cumulative[-1]
         rows = torch.searchsorted(self.cumulative, u, right=True).clamp_max(self.op.d - 1).tolist()
         if new := sorted(set(rows) - self.norms.keys()):
-            norms = row_norms(self.op, torch.tensor(new))
+            norms = row_norms(self.op, torch.tensor(new), self.progress)
             self.norms.update(zip(new, norms.tolist(), strict=True))
         self.rows += rows
 
@@ -263,9 +270,4 @@ def _mean(z: Tensor, blocks: Tensor, n_blocks: int) -> tuple[Tensor, Tensor]:
 def _answer(op, value, stderr, products, seed, partition) -> Estimate:
     if partition is None:
         value, stderr = value[0], stderr[0]
-    return Estimate(value.to(op.dtype), stderr.to(op.dtype), products, seed)
-
-
-def _check(products: int) -> None:
-    if isinstance(products, bool) or not isinstance(products, int) or products < 6:
-        raise ValueError(f"products: expected an integer of at least 6, got {products!r}")
+    return estimate(op, value, stderr, products, seed)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from companion.hessian.base import LinearOperator
 from companion.hessian.bracket import norm_inf_1, smoothness_bracket
-from companion.hessian.lanczos import spectral_norm
+from companion.hessian.eigenvalues import spectral_norm
 from companion.hessian.norms import norm11
 from companion.hessian.operators import Hessian
 from companion.optim.blocks import divide, resolve
@@ -43,7 +43,12 @@ def partition_labels(parameters: Mapping[str, Tensor], partition) -> Tensor:
 
 
 def smoothness_table(
-    op: LinearOperator, partition=None, *, rtol: float = 0.05, seed: int = 0
+    op: LinearOperator,
+    partition="elements",
+    *,
+    rtol: float = 0.05,
+    seed: int = 0,
+    progress: bool = True,
 ) -> pd.DataFrame:
     r"""Measure ‖H‖₂, ‖H‖_{1,1}/d, ‖H‖_{∞→1}/d, Λ_Φ(H)/d and d‖H‖₂ of a symmetric operator.
 
@@ -54,12 +59,14 @@ def smoothness_table(
     ----------
     op : LinearOperator
         H, of shape (d, d).
-    partition : None, int or Tensor
-        Φ, as for `smoothness_bracket`; None for one block a coordinate.
+    partition : "elements", None, int or Tensor
+        Φ, as for `smoothness_bracket`.
     rtol : float, default 0.05
         Relative standard error of the (1,1)-norm.
     seed : int, default 0
         Of everything that is drawn.
+    progress : bool, default True
+        Show a bar for each quantity that takes more than five seconds.
 
     Returns
     -------
@@ -72,7 +79,7 @@ def smoothness_table(
 
     def measure(name, estimate, *arguments, **options):
         begun = time.perf_counter()
-        answer = estimate(op, *arguments, seed=seed, **options)
+        answer = estimate(op, *arguments, seed=seed, progress=progress, **options)
         rows[name] = {"products": answer.products, "seconds": time.perf_counter() - begun}
         return answer
 
@@ -82,11 +89,11 @@ def smoothness_table(
     constant = measure("Λ / d", smoothness_bracket, partition)
     rows["d ‖H‖₂"] = {"products": 0, "seconds": 0.0}
     bounds = {  # value, lower, upper
-        "‖H‖₂": (norm.value, norm.value, norm.value + norm.stderr),
+        "‖H‖₂": (norm.value, norm.value, norm.value + norm.error),
         "‖H‖₁,₁ / d": [(sums.value + z * sums.stderr) / d for z in (0, -1.96, 1.96)],
         "‖H‖∞→1 / d": (signs.value / d, signs.value / d, torch.nan),
         "Λ / d": (constant.lower / d, constant.lower / d, constant.upper / d),
-        "d ‖H‖₂": (d * norm.value, d * norm.value, d * (norm.value + norm.stderr)),
+        "d ‖H‖₂": (d * norm.value, d * norm.value, d * (norm.value + norm.error)),
     }
     for name, three in bounds.items():
         three = dict(zip(("value", "lower", "upper"), map(float, three), strict=True))
@@ -95,7 +102,14 @@ def smoothness_table(
 
 
 def smoothness_report(
-    model, loss, data, partition="elements", *, rtol: float = 0.05, seed: int = 0
+    model,
+    loss,
+    data,
+    partition="elements",
+    *,
+    rtol: float = 0.05,
+    seed: int = 0,
+    progress: bool = True,
 ) -> pd.DataFrame:
     r"""Measure the smoothness of a network's loss where it stands.
 
@@ -108,7 +122,7 @@ def smoothness_report(
     partition : str or callable, default "elements"
         Φ, as for ``BlockwiseAdam``: "elements" for Adam's constant, "tensor", "rows", or a function
         (p, name) -> blocks. For AdaSGD's single block see the row ‖H‖₂.
-    rtol, seed
+    rtol, seed, progress
         As for `smoothness_table`.
 
     Returns
@@ -129,4 +143,4 @@ def smoothness_report(
     """
     op = Hessian(model, loss, data)
     labels = partition_labels(op.parameters, partition)
-    return smoothness_table(op, labels, rtol=rtol, seed=seed)
+    return smoothness_table(op, labels, rtol=rtol, seed=seed, progress=progress)

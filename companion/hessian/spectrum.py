@@ -9,7 +9,8 @@ from torch import Tensor
 
 from companion.hessian.base import LinearOperator
 from companion.hessian.estimate import Estimate
-from companion.hessian.lanczos import gaussian
+from companion.hessian.lanczos import Lanczos
+from companion.hessian.probes import check, gaussian, seeded
 from companion.progress import bar
 
 
@@ -19,8 +20,8 @@ class Spectrum(NamedTuple):
     Attributes
     ----------
     nodes, weights : Tensor
-        Of shape (probes, steps), float64: probe p has mass ``weights[p, i]`` at ``nodes[p, i]``,
-        one in total.
+        Of shape (probes, m), float64: probe p has mass ``weights[p, i]`` at ``nodes[p, i]``, one
+        in total; m is the number of steps, or less where the spaces of all probes are invariant.
     products : int
         Products with the operator.
     seed : int
@@ -82,8 +83,8 @@ def spectrum(
 
     Notes
     -----
-    probes · steps products, all probes together in one pass a step; memory for
-    probes · (steps + 1) vectors.
+    probes · steps products at most, all probes together in one pass a step; memory for as many
+    vectors.
 
     References
     ----------
@@ -99,29 +100,12 @@ def spectrum(
     >>> bool((mean.value - 2).abs() < 4 * mean.stderr)
     True
     """
-    if probes < 2 or steps < 1:
-        raise ValueError(f"expected probes >= 2 and steps >= 1, got {probes} and {steps}")
-    steps = min(steps, op.d)
-    v = gaussian(op, probes, torch.Generator().manual_seed(seed)).T  # (probes, d)
-    v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True)
-    Q = torch.zeros(steps, probes, op.d, dtype=op.dtype, device=op.device)
-    T = torch.zeros(probes, steps, steps, dtype=torch.float64, device=op.device)
-    with bar(steps, progress, desc="spectrum") as shown:
-        for m in range(steps):
-            Q[m] = v
-            w = (op @ v.T).T
-            if not w.isfinite().all():
-                raise ValueError("op: a product is not finite")
-            T[:, m, m] = (w * v).sum(1)
-            norm = torch.linalg.vector_norm(w, dim=1)
-            for _ in range(2):  # twice is enough against rounding
-                w = w - torch.einsum("mp,mpd->pd", torch.einsum("mpd,pd->mp", Q, w), Q)
-            beta = torch.linalg.vector_norm(w, dim=1)
-            # A probe whose space is invariant goes on with zeros, which have weight zero.
-            left = beta > 10 * torch.finfo(op.dtype).eps * torch.maximum(norm, T[:, m, m].abs())
-            v = torch.where(left[:, None], w / beta.clamp_min(1e-300)[:, None], 0).to(op.dtype)
-            if m + 1 < steps:
-                T[:, m, m + 1] = T[:, m + 1, m] = torch.where(left, beta, 0)
+    check(least=2, probes=probes)
+    check(steps=steps)
+    run = Lanczos(op, gaussian(op, probes, seeded(seed)), steps)
+    with bar(run.steps, progress, desc="spectrum") as shown:
+        while run.more:
+            run.step()
             shown.update()
-    nodes, vectors = torch.linalg.eigh(T)
-    return Spectrum(nodes, vectors[:, 0] ** 2, probes * steps, seed)
+    nodes, vectors = run.ritz()  # a probe whose space is invariant has zeros of weight zero
+    return Spectrum(nodes, vectors[:, 0] ** 2, probes * run.m, seed)

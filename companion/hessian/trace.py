@@ -1,20 +1,18 @@
 """Trace, diagonal and Frobenius norm from random products."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from companion.hessian.base import LinearOperator
-from companion.hessian.estimate import Estimate
-from companion.progress import bar
-
-TOGETHER = 16  # probes of one call
+from companion.hessian.estimate import Estimate, estimate
+from companion.hessian.probes import check, chunks, pairs, seeded, signs
 
 
 def trace(
     op: LinearOperator,
-    n: int = 100,
+    products: int = 100,
     splits: Sequence[slice] | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -31,8 +29,8 @@ def trace(
     ----------
     op : LinearOperator
         Symmetric.
-    n : int, default 100
-        Products, at least two.
+    products : int, default 100
+        n, at least two.
     splits : sequence of slice, optional
         Blocks of coordinates: one trace a diagonal block, from the same products.
     seed : int, default 0
@@ -62,15 +60,18 @@ def trace(
     """
 
     def sample(V, AV):
-        terms = V * AV
+        terms = V.double() * AV
         if splits is None:
             return terms.sum(0)
         return torch.stack([terms[s].sum(0) for s in splits])
 
-    return _mean(op, n, seed, progress, sample, "trace")
+    mean = _mean(op, products, signs(op, seeded(seed)), progress, sample, "trace")
+    return estimate(op, *mean, products, seed)
 
 
-def diagonal(op: LinearOperator, n: int = 100, seed: int = 0, progress: bool = True) -> Estimate:
+def diagonal(
+    op: LinearOperator, products: int = 100, seed: int = 0, progress: bool = True
+) -> Estimate:
     r"""Return the diagonal of an operator, of shape (d,).
 
     .. math:: \frac1n \sum_k v_k \odot A v_k, \qquad v_k \text{ of independent signs}
@@ -90,11 +91,13 @@ def diagonal(op: LinearOperator, n: int = 100, seed: int = 0, progress: bool = T
     >>> diagonal(Dense(torch.diag(torch.tensor([1.0, 2.0])))).value
     tensor([1., 2.])
     """
-    return _mean(op, n, seed, progress, lambda V, AV: V * AV, "diagonal")
+    draw = signs(op, seeded(seed))
+    mean = _mean(op, products, draw, progress, lambda V, AV: V.double() * AV, "diagonal")
+    return estimate(op, *mean, products, seed)
 
 
 def frobenius_norm(
-    op: LinearOperator, n: int = 100, seed: int = 0, progress: bool = True
+    op: LinearOperator, products: int = 100, seed: int = 0, progress: bool = True
 ) -> Estimate:
     r"""Return the Frobenius norm of an operator.
 
@@ -111,13 +114,19 @@ def frobenius_norm(
     >>> frobenius_norm(Dense(torch.diag(torch.tensor([3.0, 4.0])))).value
     tensor(5.)
     """
-    square = _mean(op, n, seed, progress, lambda V, AV: AV.square().sum(0), "Frobenius norm")
-    root = square.value.sqrt()
-    stderr = torch.where(root > 0, square.stderr / (2 * root), 0)
-    return Estimate(root, stderr, n, seed)
+
+    def sample(V, AV):
+        return AV.double().square().sum(0)
+
+    draw = signs(op, seeded(seed))
+    square, stderr = _mean(op, products, draw, progress, sample, "Frobenius norm")
+    root = square.sqrt()
+    return estimate(op, root, torch.where(root > 0, stderr / (2 * root), 0), products, seed)
 
 
-def hutchpp(op: LinearOperator, n: int = 99, seed: int = 0, progress: bool = True) -> Estimate:
+def hutchpp(
+    op: LinearOperator, products: int = 99, seed: int = 0, progress: bool = True
+) -> Estimate:
     r"""Return the trace of an operator, by Hutch++: far better where few eigenvalues dominate.
 
     .. math::
@@ -134,8 +143,8 @@ def hutchpp(op: LinearOperator, n: int = 99, seed: int = 0, progress: bool = Tru
     ----------
     op : LinearOperator
         Symmetric.
-    n : int, default 99
-        Products, a multiple of three, at least six. From 3d on, the trace is computed exactly, with
+    products : int, default 99
+        n, a multiple of three, at least six. From 3d on, the trace is computed exactly, with
         d products.
     seed : int, default 0
         Of the probes.
@@ -155,71 +164,51 @@ def hutchpp(op: LinearOperator, n: int = 99, seed: int = 0, progress: bool = Tru
     --------
     >>> from companion.hessian import Dense
     >>> u = torch.arange(50.0)
-    >>> estimate = hutchpp(Dense(torch.outer(u, u) / (u @ u)), n=6)
+    >>> estimate = hutchpp(Dense(torch.outer(u, u) / (u @ u)), products=6)
     >>> round(estimate.value.item(), 4)
     1.0
     """
-    if n < 6 or n % 3:
-        raise ValueError(f"n: expected a multiple of three products, at least 6, got {n}")
-    m = n // 3
-    generator = torch.Generator().manual_seed(seed)
+    check(least=6, products=products)
+    if products % 3:
+        raise ValueError(f"products: expected a multiple of three, got {products}")
+    m, generator = products // 3, seeded(seed)
     if m >= op.d:
         Q = torch.eye(op.d, dtype=op.dtype, device=op.device)
         exact = _quadratic(op, Q, progress)
-        return Estimate(exact, torch.zeros_like(exact), op.d, None)
-    sketch = [op @ V for V in signs(op, m, generator).split(TOGETHER, 1)]
-    Q = torch.linalg.qr(torch.cat(sketch, 1)).Q  # (d, m)
+        return estimate(op, exact, torch.zeros_like(exact), op.d, kind="exact")
+    draw = signs(op, generator)
+    sketch = torch.cat([AV for _, AV in pairs(op, m, draw, progress, "sketch")], 1)
+    Q = torch.linalg.qr(sketch).Q  # (d, m)
 
-    def project(V):
+    def projected(k):
+        V = draw(k)
         return V - Q @ (Q.T @ V)
 
-    def sample(V, APV):
-        return (project(V) * APV).sum(0)
+    def sample(V, AV):
+        return (V.double() * AV).sum(0)
 
-    rest = _mean(op, m, generator, progress, sample, "trace", project)
-    return Estimate(_quadratic(op, Q, progress) + rest.value, rest.stderr, n, seed)
+    rest, stderr = _mean(op, m, projected, progress, sample, "trace")
+    return estimate(op, _quadratic(op, Q, progress) + rest, stderr, products, seed)
 
 
 def _quadratic(op: LinearOperator, Q: Tensor, progress: bool) -> Tensor:
-    """Return tr QᵀAQ."""
-    total = 0.0
-    with bar(Q.shape[1], progress, "product", desc="trace") as shown:
-        for part in Q.split(TOGETHER, 1):
-            total = total + (part * (op @ part)).sum()
-            shown.update(part.shape[1])
-    return total
+    """Return tr QᵀAQ, in float64."""
+    columns = iter(Q.split(list(chunks(Q.shape[1], op.d)), 1))
+    both = pairs(op, Q.shape[1], lambda k: next(columns), progress, "trace")
+    return sum((q.double() * Aq).sum() for q, Aq in both)
 
 
-def signs(op: LinearOperator, n: int, generator: torch.Generator) -> Tensor:
-    """Return n probes of independent signs as columns (d, n), drawn on the CPU."""
-    bits = torch.randint(2, (n, op.d), generator=generator, dtype=torch.int8)
-    return (2 * bits - 1).T.to(op.device, op.dtype)
+def _mean(op, n, draw, progress, sample, desc) -> tuple[Tensor, Tensor]:
+    """Return mean and standard error, float64, of sample(V, A V) → (..., k) over n probes.
 
-
-def _mean(
-    op: LinearOperator,
-    n: int,
-    seed: int | torch.Generator,
-    progress: bool,
-    sample: Callable[[Tensor, Tensor], Tensor],
-    what: str,
-    change: Callable[[Tensor], Tensor] = lambda V: V,
-) -> Estimate:
-    """Return mean and standard error of sample(V, A change(V)) → (..., k) over n sign probes."""
-    if n < 2:
-        raise ValueError(f"n: expected at least two products, got {n}")
-    generator = torch.Generator().manual_seed(seed) if isinstance(seed, int) else seed
-    mean = square = 0.0  # of what came so far, and its summed squared deviations (Chan et al.)
-    with bar(n, progress, "product", desc=what) as shown:
-        for done in range(0, n, TOGETHER):
-            k = min(TOGETHER, n - done)
-            V = signs(op, k, generator)
-            x = sample(V, op @ change(V))
-            new = x.mean(-1)
-            square = square + (x - new.unsqueeze(-1)).square().sum(-1)
-            square = square + (new - mean) ** 2 * (done * k / (done + k))
-            mean = mean + (new - mean) * (k / (done + k))
-            shown.update(k)
-    if not mean.isfinite().all():
-        raise ValueError("op: a product is not finite")
-    return Estimate(mean, (square / (n - 1) / n).sqrt(), n, seed)
+    In float64 no square of what fits into float32 over- or underflows.
+    """
+    check(least=2, products=n)
+    mean, square, done = 0.0, 0.0, 0  # square: the sum of squared deviations (Chan et al.)
+    for V, AV in pairs(op, n, draw, progress, desc):
+        x, k = sample(V, AV), V.shape[1]
+        new = x.mean(-1)
+        square = square + (x - new.unsqueeze(-1)).square().sum(-1)
+        square = square + (new - mean) ** 2 * (done * k / (done + k))
+        mean, done = mean + (new - mean) * (k / (done + k)), done + k
+    return mean, (square / (n - 1) / n).sqrt()

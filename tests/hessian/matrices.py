@@ -4,7 +4,21 @@ import math
 
 import torch
 
-from companion.hessian import LinearOperator
+from companion.hessian import (
+    LinearOperator,
+    diagonal,
+    extreme_eigenvalues,
+    frobenius_norm,
+    hutchpp,
+    norm11,
+    norm_inf_1,
+    smoothness_bracket,
+    spectral_norm,
+    spectrum,
+    trace,
+    uniform_rows,
+)
+from companion.hessian.norms import METHODS
 from companion.models import MLP
 from companion.rotation import haar
 
@@ -108,3 +122,34 @@ def network(sizes=(6, 12, 3)):
     torch.manual_seed(0)
     model = MLP(sizes, activation="tanh").double()
     return model, torch.nn.functional.cross_entropy, (normal(40, sizes[0]), torch.arange(40) % 3)
+
+
+class Diagonal(LinearOperator):
+    """A diagonal matrix that is not stored."""
+
+    def __init__(self, values):
+        super().__init__(len(values), values.dtype, values.device)
+        self.values = values
+
+    def matmat(self, V):
+        return self.values.unsqueeze(1) * V
+
+
+ESTIMATORS = {  # with some eighty products each; each gives a tuple of a value and an error
+    "trace": lambda op, **o: trace(op, products=40, **o),
+    "diagonal": lambda op, **o: diagonal(op, products=40, **o),
+    "frobenius norm": lambda op, **o: frobenius_norm(op, products=40, **o),
+    "hutch++": lambda op, **o: hutchpp(op, products=81, **o),
+    "hutch++, exact": lambda op, **o: hutchpp(op, products=300, **o),
+    "spectral norm": spectral_norm,
+    "eigenvalues": lambda op, **o: extreme_eigenvalues(op, **o)[1],
+    "spectrum": lambda op, **o: spectrum(op, probes=4, steps=20, **o).mean(lambda t: t),
+    "norm11": lambda op, **o: norm11(op, **o),
+    "norm11, budget": lambda op, **o: norm11(op, products=30, **o),
+    "norm ∞→1": norm_inf_1,
+    "bracket": smoothness_bracket,
+    **{
+        k: lambda op, f=f, **o: f(op, products=min(40, op.d) if f is uniform_rows else 40, **o)
+        for k, f in METHODS.items()
+    },
+}

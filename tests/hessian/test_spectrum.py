@@ -14,7 +14,7 @@ def test_spectrum_of_all_steps_has_the_moments_of_each_probe(name):
     generator = torch.Generator().manual_seed(3)
     v = torch.randn(4, len(A), generator=generator, dtype=torch.float64)
     v = v / v.norm(dim=1, keepdim=True)
-    assert found.products == 4 * len(A)
+    assert found.products == found.nodes.numel() <= 4 * len(A)
     power = torch.eye(len(A)).double()
     for k in range(5):
         expected = torch.einsum("pi,ij,pj->p", v, power, v)
