@@ -24,7 +24,9 @@ def owned(path):
     if path is None:
         yield None
         return
-    path = Path(path)
+    path = (
+        Path(path).expanduser().resolve()
+    )  # through links, and whatever folder comes to be current
     if path.is_dir():
         raise ValueError(f"checkpoint: expected the path of a file, {path} is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)

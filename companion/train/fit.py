@@ -113,11 +113,11 @@ def fit(
     same bits as one that was not interrupted.
 
     A checkpoint is resumed by the same run only. Compared are: the data and the test set (their
-    content), the batches' size, seed, order and place; what the model prints, the words and
-    functions that its modules hold, its shapes, dtypes and frozen parameters; the optimizer's
+    content), the batches' size, seed, order and place; what the model prints, the plain
+    attributes of its modules, its shapes, dtypes and frozen parameters; the optimizer's
     class, its attributes, every option of its groups, and which parameters are in which; the
     scheduler's class and settings; the loss (a function by its code and what that reads from
-    outside: numbers, strings, tensors, functions; a module by its attributes and state);
+    outside; an object by its class and attributes, a module also by its state);
     ``seed``, ``precision`` and ``clip_norm``. Not compared, so free to change: ``steps``, which
     may grow, ``every``, ``checkpoint_every``, ``callback``, ``progress``, the device, the number
     of threads, the versions of torch and of this package. Not compared, so yours to keep: what

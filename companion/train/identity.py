@@ -1,9 +1,8 @@
 """What makes two runs the same run: settings in words, and the digest of what is too long for that.
 
 `describe` turns a setting into plain values that can be saved, compared and shown. A function is
-its code: its instructions and constants, and what it reads from outside itself where that is a
-number, a string, a tensor or a function in its turn. So a loss that was edited is noticed, and one
-that merely moved to another line is not.
+its code: its instructions and constants, and what it reads from outside itself. So a loss that was
+edited is noticed, and one that merely moved to another line is not.
 """
 
 import hashlib
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 PLAIN = (str, int, float, bool, type(None))
-READ = (*PLAIN, Tensor, partial, types.FunctionType)  # what a function may read and be compared by
+# What an object's attributes are compared by, beside their class.
+READ = (*PLAIN, list, tuple, dict, set, Tensor, partial, types.FunctionType)
 LIBRARIES = ("torch", "companion")  # their functions are known by name
 # What a scheduler counts and learns on the way; the rest of its attributes are settings.
 PROGRESS = {
@@ -48,11 +48,20 @@ def _feed(state, value) -> None:
         state.update(repr(value).encode() + b";")
 
 
-def describe(value, seen=()):
-    """Return plain values that tell this setting from others; see the module."""
-    if id(value) in seen:
-        return "itself"
-    below = partial(describe, seen=(*seen, id(value)))
+def describe(value, seen=frozenset(), depth=10):
+    """Return plain values that tell this setting from others; see the module.
+
+    Parameters
+    ----------
+    value : object
+    seen : set of int
+        Addresses of what is not to be described: what is trained, and what holds this value.
+    depth : int
+        How far objects within objects are followed.
+    """
+    if id(value) in seen or not depth:
+        return "..."
+    below = partial(describe, seen=seen | {id(value)}, depth=depth - 1)
     if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1):
         return value.item()
     if isinstance(value, PLAIN):
@@ -82,7 +91,7 @@ def describe(value, seen=()):
 
 
 def _attributes(value, below) -> dict:
-    """Describe an object by its attributes: all of a scheduler's, the comparable ones of others."""
+    """Describe an object by its attributes: all of a scheduler's, the plain ones of others."""
     own = getattr(value, "__dict__", {})
     if isinstance(value, LRScheduler):
         return {k: below(v) for k, v in own.items() if k not in PROGRESS}
@@ -93,7 +102,7 @@ def _attributes(value, below) -> dict:
 
 
 def _code(function, below) -> tuple:
-    """Return what a function does, as far as that can be seen."""
+    """Return what a function does, and what it reads from outside itself but modules."""
     code, outside = function.__code__, {}
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         outside[name] = getattr(cell, "cell_contents", None)
@@ -102,20 +111,20 @@ def _code(function, below) -> tuple:
     else:
         instructions = below(code)
         outside |= {name: function.__globals__.get(name) for name in code.co_names}
-    read = {name: below(v) for name, v in outside.items() if isinstance(v, READ)}
+    read = {k: below(v) for k, v in outside.items() if not isinstance(v, types.ModuleType)}
     return (instructions, below(function.__defaults__), below(function.__kwdefaults__), read)
 
 
 def architecture(model: nn.Module) -> dict:
-    """Return what a model prints, by line, and the words and functions that its modules hold."""
+    """Return what a model prints, by line, and the plain attributes of its modules."""
     text = re.sub(r" at 0x[0-9a-f]+", "", repr(model))
     lines = {f"line {i}": line.strip() for i, line in enumerate(text.splitlines(), start=1)}
-    held = {
-        f"{name}.{key}": describe(value)
-        for name, module in model.named_modules()
-        for key, value in vars(module).items()
-        if isinstance(value, (str, partial)) or inspect.isroutine(value)
-    }
+    held = {}
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            plain = isinstance(value, (*PLAIN, partial)) or inspect.isroutine(value)
+            if plain and key[0] != "_" and key != "training":
+                held[f"{name}.{key}"] = describe(value)
     return lines | held
 
 

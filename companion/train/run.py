@@ -179,6 +179,7 @@ class Run:
         """
         state = self.model.state_dict()
         tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
+        trained = frozenset(map(id, [self.optimizer, *self.model.modules()]))
         names = {id(p): name for name, p in self.model.named_parameters()}
         groups = [[names.get(id(p)) for p in g["params"]] for g in self.optimizer.param_groups]
         if any(None in group for group in groups):
@@ -198,8 +199,8 @@ class Run:
             "optimizer_module": type(self.optimizer).__module__,
             "parameters": {f"group {i}": tuple(group) for i, group in enumerate(groups)},
             "frozen": tuple(k for k, p in self.model.named_parameters() if not p.requires_grad),
-            "scheduler_settings": self.scheduler and identity.describe(self.scheduler),
-            "loss": identity.describe(self.loss),
+            "scheduler_settings": self.scheduler and identity.describe(self.scheduler, trained),
+            "loss": identity.describe(self.loss, trained),
             "model": identity.architecture(self.model),
             "batches": identity.describe(self.batches.state_dict()),
             "data": identity.digest(*self.batches.tensors),

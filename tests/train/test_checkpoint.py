@@ -173,6 +173,10 @@ def in_turn(*lengths):
     )
 
 
+def stairs(factors):
+    return lambda o: schedulers.LambdaLR(o, lambda t: factors[t // 100])
+
+
 def scaled(factor):
     return lambda output, y: factor * cross_entropy(output, y)
 
@@ -185,6 +189,15 @@ def other(value):
     """Return `half` with another number outside."""
     text = {**globals(), "HALF": value}
     return type(half)(half.__code__, text, "half")
+
+
+class Table:
+    def __init__(self, *factors):
+        self.factors = list(factors)
+
+
+def halves(table):
+    return lambda output, y: table.factors[0] * cross_entropy(output, y)
 
 
 class Focal(nn.Module):
@@ -315,6 +328,11 @@ OTHERS = [
         "scheduler_settings was .*'lr_lambdas'",
     ),
     (
+        {"scheduler": stairs([1.0, 0.5])},
+        {"scheduler": stairs([1.0, 0.1])},
+        "scheduler_settings was .*'lr_lambdas'",
+    ),
+    (
         {"scheduler": lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=9)},
         {"scheduler": lambda o: schedulers.OneCycleLR(o, 0.2, total_steps=9)},
         "options was .*0.1.* and is .*0.2",
@@ -323,11 +341,16 @@ OTHERS = [
     ({"loss": scaled(1.0)}, {"loss": scaled(2.0)}, "loss was 'scaled.*and is 'scaled"),
     ({"loss": half}, {"loss": other(0.25)}, "loss was 'half.*and is 'half"),
     (
+        {"loss": halves(Table(1.0, 0.5))},
+        {"loss": halves(Table(1.0, 0.25))},
+        "loss was 'halves.*and is 'halves",
+    ),
+    (
         {"loss": partial(F.cross_entropy, label_smoothing=0.1)},
         {"loss": partial(F.cross_entropy, label_smoothing=0.2)},
         "loss was 'partial of cross_entropy",
     ),
-    ({"loss": Focal(2.0)}, {"loss": Focal(3.0)}, "loss was {'gamma': 2.0} and is {'gamma': 3.0}"),
+    ({"loss": Focal(2.0)}, {"loss": Focal(3.0)}, "'gamma': 2.0, .*and is {'gamma': 3.0, "),
     ({"loss": Focal(2.0)}, {"loss": Focal(2.0, weight=2.0)}, "loss was .*'state'"),
     (
         {"loss": nn.CrossEntropyLoss()},
@@ -385,6 +408,18 @@ def test_numpy_numbers_are_saved_as_numbers(tmp_path):
         make = partial(torch.optim.Adam, lr=np.float64(0.01))
         short(path, optimizer=make, steps=np.int64(steps), seed=np.int32(3))
     assert torch.load(path, weights_only=True)["step"] == 4
+
+
+def test_a_loss_that_reads_its_model_resumes(tmp_path):
+    class Own(MLP):
+        def loss(self, output, y):
+            return cross_entropy(output, y) + 1e-3 * self.layers[0].weight.square().sum()
+
+    for steps in (2, 4):  # the second model starts elsewhere, and ends as the first went on
+        model = Own([64, 8, 10])
+        short(tmp_path / "a.pt", model, loss=model.loss, steps=steps)
+        short(tmp_path / "b.pt", model, loss=lambda o, y, m=model: m.loss(o, y), steps=steps)
+    assert torch.load(tmp_path / "b.pt", weights_only=True)["step"] == 4
 
 
 def clip(step):
