@@ -1,7 +1,7 @@
 # make help lists what there is.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 HTML := _build/html/index.html
 PORT ?= 8000
@@ -9,36 +9,55 @@ PORT ?= 8000
 # The size of every experiment in the book: smoke, quick or full.
 COMPANION_SCALE ?= quick
 
+# Nothing of the caller's leaks in: no settings of Python, of Jupyter and its kernels, of matplotlib,
+# pytest or pip (where packages come from apart), no file in the user's folders.
+unexport $(filter PYTHON% JUPYTER% IPYTHON% MPL% MATPLOTLIB% PYTEST% COVERAGE% NBMAKE% SPHINX%, $(.VARIABLES))
+unexport $(filter-out %_URL %_CERT %_HOST %_LINKS %_INDEX %_FILE %_DIR %_TIMEOUT PIP_PROXY PIP_RETRIES, $(filter PIP_%, $(.VARIABLES)))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_USER = 0
+export IPYTHONDIR := $(CURDIR)/$(VENV)/home/ipython
+export JUPYTER_CONFIG_DIR := $(CURDIR)/$(VENV)/home/jupyter
+export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/home/jupyter
+export JUPYTER_PREFER_ENV_PATH = 1
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/home/matplotlib
+export COMPANION_SCALE
 # A kernel that builds a page looks like a live notebook; nobody watches its bars.
 export COMPANION_PROGRESS = 0
 # Threads that wait for each other should sleep: spinning ones slow down everybody on a busy machine.
 export OMP_WAIT_POLICY = passive
-# Nothing of the caller's leaks into the build: a backend set here would silence every figure.
-unexport MPLBACKEND PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint format notebooks serve bench clean
+.PHONY: help book test lower lint format notebooks serve bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# An environment that was moved still points to where it was: it is installed again.
+ifneq ($(shell cat $(STAMP) 2>&1), $(CURDIR))
+.PHONY: $(STAMP)
+endif
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or later is needed, and '$(PYTHON)' is not. Name another: make PYTHON=python3.12" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[book,test,dev]"
-	@touch $@
+	@pwd -P > $@
 
 book: $(STAMP) ## build the book (COMPANION_SCALE=smoke, quick or full; quick unless told)
-	COMPANION_SCALE=$(COMPANION_SCALE) $(BIN)/jupyter-book build . --config _config.yml \
-	  --toc $(CURDIR)/_toc.yml -W -n --keep-going
+	$(BIN)/python tools/execution.py
+	$(BIN)/python -c "from jupyter_book.cli.main import main; main()" build . --config _config.yml --toc "$$PWD/_toc.yml" -W -n --keep-going
 	$(BIN)/python -m pytest -q tests/test_html.py
 	@echo "The book is in $(HTML)"
 
 # One thread a process: the processes already share the cores between them.
 test: $(STAMP) ## run tests, doctests and every notebook (at smoke scale), with coverage
 	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --nbmake companion tests book
+
+lower: ## run tests and doctests at the lower bounds of pyproject.toml, in .venv-lower
+	test -x $(VENV)-lower/bin/python || "$(PYTHON)" -m venv $(VENV)-lower
+	"$(PYTHON)" tools/lower_bounds.py > $(VENV)-lower/pins.txt
+	$(VENV)-lower/bin/python -m pip install --quiet -c $(VENV)-lower/pins.txt -e ".[test]"
+	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(VENV)-lower/bin/python -m pytest -n auto companion tests
 
 lint: $(STAMP) ## check style and format
 	$(BIN)/ruff check .
@@ -53,11 +72,11 @@ notebooks: $(STAMP) ## regenerate the notebooks from the chapters
 
 serve: ## show the built book at http://localhost:8000 (PORT=...)
 	@test -f $(HTML) || { echo "There is no book yet: run make book first." >&2; exit 1; }
-	$(PYTHON) -m http.server --directory _build/html --bind 127.0.0.1 $(PORT)
+	"$(PYTHON)" -m http.server --directory _build/html --bind 127.0.0.1 $(PORT)
 
 bench: $(STAMP) ## time the optimizers against other implementations
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/optim.py
 
 clean: ## remove what make has made, the environment included
-	rm -rf $(VENV) _build .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info
+	rm -rf $(VENV) $(VENV)-lower _build .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info

@@ -1,17 +1,14 @@
 """Each construct of a chapter has a plain form, and the committed notebooks are current."""
 
-import importlib.util
 import json
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-spec = importlib.util.spec_from_file_location("notebooks", ROOT / "tools" / "notebooks.py")
-notebooks = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(notebooks)
+from tools.generator.book import ROOT, Book
+from tools.generator.source import EXTENSIONS, ChapterError
 
 HEADER = """\
 ---
@@ -52,7 +49,7 @@ def book(tmp_path):
     def write(text, other="# B\n", cell=CELL, header=HEADER):
         (tmp_path / "book" / "one" / "a.md").write_text(header + text + cell)
         (tmp_path / "book" / "one" / "b.md").write_text(HEADER + other + CELL)
-        made = notebooks.Book(tmp_path).notebooks()
+        made = Book(tmp_path).notebooks()
         return nbformat.reads(made[tmp_path / "book" / "one" / "a.ipynb"], as_version=4)
 
     return write
@@ -78,6 +75,10 @@ CONSTRUCTS = {
     "an amsmath environment": (
         "\\begin{align*}\na\n\\end{align*}",
         "\\begin{align*}\na\n\\end{align*}",
+    ),
+    "text around an environment": (
+        "x\n\\begin{align}\na\n\\end{align}\ny\n\n$$z$$ (e)",
+        "x\n\n\\begin{align}\na\n\\end{align}\n\ny\n\n$$\nz \\tag{1.2}\n$$",
     ),
     "a note": ("```{note}\nMind $x$.\n```", "> **Note**\n>\n> Mind $x$."),
     "a colon fence": (":::{tip}\nTry.\n:::", "> **Tip**\n>\n> Try."),
@@ -145,6 +146,62 @@ CONSTRUCTS = {
     "a substitution": ("Scale {{ scale }}.", "Scale quick."),
     "code is left alone": ("Write `{eq}` or ``{eq}`e` ``.", "Write `{eq}` or ``{eq}`e` ``."),
     "a code block": ("```python\n% no comment\n```", "```python\n% no comment\n```"),
+    "code in code": ("````md\n```{note}\nx\n```\n````", "````md\n```{note}\nx\n```\n````"),
+    "tildes": ("~~~{note}\n```python\nx\n```\n~~~", "> **Note**\n>\n> ```python\n> x\n> ```"),
+    "backticks in a code block": (
+        "````{code-block} md\n```{note}\n```\n````",
+        "````md\n```{note}\n```\n````",
+    ),
+    "nested colons": (
+        "::::{note}\n:::{dropdown} More\nx\n:::\n::::",
+        "> **Note**\n>\n> <details>\n> <summary>More</summary>\n>\n> x\n>\n> </details>",
+    ),
+    "a directive that begins an item": (
+        "- ```{note}\n  Mind.\n  ```\n- two",
+        "- > **Note**\n  >\n  > Mind.\n\n- two",
+    ),
+    "a formula in a list": ("- item\n\n  $$\n  x\n  $$", "- item\n\n  $$\n  x\n  $$"),
+    "a directive in a quote": (
+        "> ```{math}\n> x\n> ```",
+        "> $$\n> x\n> $$",
+    ),
+    "indented code": ("Text.\n\n    {{ scale }} ```{note}\n", "Text.\n\n    {{ scale }} ```{note}"),
+    "substitutions outside code and formulas": (
+        "`{{ scale }}`, $x_{{scale}}$ and {{ scale }}",
+        "`{{ scale }}`, $x_{{scale}}$ and quick",
+    ),
+    "a name in a code block": ("```\n{{ scale }}\n```", "```\n{{ scale }}\n```"),
+    "footnotes outside code": ("`x[^n]` has $x[^n]$.", "`x[^n]` has $x[^n]$."),
+    "dollars in code": (
+        "`a $ b` and {eq}`e` and `$`\n\n$$x$$ (e)",
+        "`a $ b` and (1.1) and `$`\n\n$$\nx \\tag{1.1}\n$$",
+    ),
+    "an escaped dollar": (r"\$5 and {doc}`b`, \$6", rf"\$5 and [B]({B}), \$6"),
+    "a commented fence": ("<!--\n```{code-cell}\nno\n```\n-->\n\nText.", "Text."),
+    "a fence commented line by line": ("% ```{code-cell}\n% no\n% ```\nText.", "Text."),
+    "a comment between a fence's lines": (
+        "```\n<!--\n```\n\nText.\n-->",
+        "```\n<!--\n```\n\nText.\n-->",
+    ),
+    "bars in a list table": (
+        "```{list-table}\n:header-rows: 1\n* - `a|b`\n  - $|x| \\le \\|y\\|$\n* - a|b\n  - -1\n```",
+        r"| `a\|b` | $\vert x\vert  \le \Vert y\Vert $ |" + "\n|---|---|\n" + r"| a\|b | -1 |",
+    ),
+    "a list table without a header": (
+        "```{list-table}\n* - a\n  -\n* - long\n    text\n  - b\n```",
+        "|  |  |\n|---|---|\n| a |  |\n| long text | b |",
+    ),
+    "options with a colon": (
+        "```{image} ../pic.svg\n:alt: Loss: $x$ [a]\n```",
+        "![Loss: $x$ [a]](https://github.com/some/where/raw/main/book/pic.svg)",
+    ),
+    "a tab": ("-\titem\n\n\t```{note}\n\tMind.\n\t```", "-\titem\n\n\t> **Note**\n\t>\n\t> Mind."),
+    "a space that does not break": (
+        "Fig.\u00a01, {abbr}`a\u00a0b`.\n\u00a0\nx",
+        "Fig.\u00a01, a\u00a0b.\n\u00a0\nx",
+    ),
+    "a role over two lines": ("see {doc}`the\nnext <b>`", f"see [the next]({B})"),
+    "a formula that holds a role's marks": ("$\\{a\\}$ `{b}`", "$\\{a\\}$ `{b}`"),
 }
 
 
@@ -169,6 +226,35 @@ ERRORS = {
     "unknown substitution": ("{{ nothing }}", r"a\.md:7: .*nothing"),
     "missing image": ("```{image} no.png\n:alt: None\n```", r"a\.md:7: .*no\.png"),
     "open fence": ("````{note}\nText", r"a\.md:7: .*never closed"),
+    "open fence in a list": ("- x\n\n  ```{note}\n  Text\n\nMore", r"a\.md:9: .*never closed"),
+    "open colon fence": ("::::{note}\n:::{tip}\n:::\n", r"a\.md:7: .*never closed"),
+    "open formula": ("Text.\n\n$$\nx\n", r"a\.md:9: .*never closed"),
+    "open environment": ("\\begin{align}\nx\n", r"a\.md:7: .*never closed"),
+    "open options": ("```{note}\n---\nclass: x\n```", r"a\.md:8: .*never ended"),
+    "broken options": ("\n```{note}\n---\na: [\n---\n```", r"a\.md:9: .*cannot be read"),
+    "options without names": ("```{note}\n---\n- a\n---\n```", r"a\.md:8: .*names with values"),
+    "a fence that names nothing": ("```{ note }\n```", r"a\.md:7: .*no directive"),
+    "a cell in colons": (":::{code-cell}\n1\n:::", r"a\.md:7: .*\{code-cell\}"),
+    "a cell in a list": ("- x\n\n  ```{code-cell}\n  1\n  ```", r"a\.md:9: .*\{code-cell\}"),
+    "a cell in a note": ("````{note}\n```{code-cell}\n1\n```\n````", r"a\.md:8: .*\{code-cell\}"),
+    "unknown directive in a list": ("- x\n\n  ```{bokeh}\n  ```", r"a\.md:9: .*\{bokeh\}"),
+    "unknown role on the second line": ("Text\n{glue}`x`.", r"a\.md:8: .*\{glue\}"),
+    "an expression": ("{{ scale|upper }}", r"a\.md:7: .*scale\|upper"),
+    "a list table that is none": ("```{list-table}\nText\n```", r"a\.md:[78]: .*list of lists"),
+    "an empty list table": ("```{list-table}\n```", r"a\.md:7: .*equally many"),
+    "a ragged list table": ("```{list-table}\n* - a\n  - b\n* - c\n```", r"a\.md:7: .*equally"),
+    "a list table with code": (
+        "```{list-table}\n* - a\n\n    ~~~\n    x\n    ~~~\n```",
+        r"a\.md:10: .*text only",
+    ),
+    "a solution in a solution": (
+        "```{exercise}\n:label: x\n```\n\n```{solution-start} x\n```\n\n```{solution-start} x\n```",
+        r"a\.md:14: line 11",
+    ),
+    "a figure that is a word": (
+        "```{code-cell}\n---\nmystnb: figure\n---\n1\n```",
+        r"a\.md:7: AttributeError",
+    ),
     "inline display math": ("Let $$x$$ be.", r"a\.md:7: .*lines of its own"),
     "solution without an end": (
         "```{exercise}\n:label: x\nDo.\n```\n\n```{solution-start} x\n```\n",
@@ -184,13 +270,47 @@ ERRORS = {
 
 @pytest.mark.parametrize(("source", "message"), ERRORS.values(), ids=ERRORS)
 def test_error_names_file_and_line(book, source, message):
-    with pytest.raises(notebooks.ChapterError, match=message):
+    with pytest.raises(ChapterError, match=message):
         book(source)
 
 
-def test_chapter_without_header_is_an_error(book):
-    with pytest.raises(notebooks.ChapterError, match="jupytext and kernelspec"):
-        book("# A\n", header="")
+HEADERS = {
+    "none": ("", "jupytext and kernelspec"),
+    "open": ("---\na: 1\n", "a.md:1: .*never closed"),
+    "broken": ("---\na: [\n---\n", "a.md:1: .*cannot be read"),
+    "a list": ("---\n- a\n---\n", "a.md:1: .*names with values"),
+}
+
+
+@pytest.mark.parametrize(("header", "message"), HEADERS.values(), ids=HEADERS)
+def test_header_that_cannot_be_used_is_an_error(book, header, message):
+    with pytest.raises(ChapterError, match=message):
+        book("# A\n", header=header)
+
+
+def test_other_line_ends_and_a_byte_order_mark_change_nothing(book, tmp_path):
+    expected = book("# A\n\n```{note}\nMind.\n```\n")
+    path = tmp_path / "book" / "one" / "a.md"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    made = Book(tmp_path).notebooks()[path.with_suffix(".ipynb")]
+    assert nbformat.reads(made, as_version=4) == expected
+
+
+def test_a_chapter_that_is_not_utf8_is_an_error(book, tmp_path):
+    book("# A\n")
+    (tmp_path / "book" / "index.md").write_bytes("# A\n\né".encode("latin-1"))
+    with pytest.raises(ChapterError, match=r"book/index\.md:3: .*UTF-8"):
+        Book(tmp_path)
+
+
+def test_title_is_the_first_heading_not_a_comment_in_code(book):
+    other = "```python\n# no title\n```\n\n# B\n"
+    assert text_of(book("{doc}`b`", other)) == f"[B]({B})"
+
+
+def test_markup_is_read_as_in_the_built_book():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert set(config["parse"]["myst_enable_extensions"]) == EXTENSIONS
 
 
 def test_cell_keeps_tags_and_caption(book):
@@ -241,7 +361,7 @@ def test_notebook_is_valid_and_byte_stable(book, tmp_path):
     nbformat.validate(notebook)
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids)  # equal cells too
-    once, again = (notebooks.Book(tmp_path).notebooks() for _ in range(2))
+    once, again = (Book(tmp_path).notebooks() for _ in range(2))
     assert once == again
     text = once[tmp_path / "book" / "one" / "a.ipynb"]
     assert text.endswith("}\n")
@@ -251,7 +371,7 @@ def test_notebook_is_valid_and_byte_stable(book, tmp_path):
 
 @pytest.fixture(scope="module")
 def made():
-    return notebooks.Book().notebooks()
+    return Book().notebooks()
 
 
 def test_committed_notebooks_are_current(made):

@@ -1,27 +1,28 @@
-"""What _config.yml cannot say: a cache that knows the package, plain notebooks to download."""
+"""What _config.yml cannot say: where the outputs of the chapters lie, which notebooks to offer."""
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
 
+from jupyter_cache import get_cache
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def package_key() -> str:
-    """Hash everything but the cells that a cell's output depends on: package, pins and scale."""
-    digest = hashlib.sha256(os.environ.get("COMPANION_SCALE", "quick").encode())
-    for path in [ROOT / "constraints.txt", *sorted((ROOT / "companion").rglob("*.py"))]:
-        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def set_options(app, config):
-    # jupyter-cache compares code cells alone, so that after an edit of the package it would hand
-    # out stale figures. A changed path also makes Sphinx read every page again.
-    config.nb_execution_cache_path = str(Path(app.outdir).parent / "cells" / package_key())
+    # tools/execution.py has filled this folder.
+    scale = os.environ.get("COMPANION_SCALE", "quick")
+    config.nb_execution_cache_path = str(ROOT / "_build" / "cells" / scale)
     # The sidebar has a search field already; _config.yml cannot reach this option.
     config.html_theme_options["navbar_persistent"] = []
+
+
+def pages_with_new_outputs(app, env, added, changed, removed):
+    """A page is read again when its cells have run again, though its source is the same."""
+    records = get_cache(app.config.nb_execution_cache_path).list_cache_records()
+    ran = {record.uri: record.data.get("key") for record in records}
+    known, env.companion_ran = getattr(env, "companion_ran", {}), ran
+    return [page for page in ran if page in env.all_docs and ran[page] != known.get(page)]
 
 
 def replace_downloads(app, error):
@@ -36,5 +37,6 @@ def replace_downloads(app, error):
 
 def setup(app):
     app.connect("config-inited", set_options)
+    app.connect("env-get-outdated", pages_with_new_outputs)
     app.connect("build-finished", replace_downloads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,153 @@
+"""One chapter on its way from MyST to the cells of a notebook."""
+
+import hashlib
+import json
+from collections import Counter
+
+import yaml
+
+from .directives import Directives, details
+from .source import Block, ChapterError
+
+HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+
+BOOTSTRAP = """\
+# On Colab: install the package that this notebook uses. Elsewhere it is there, and nothing happens.
+try:
+    import google.colab
+except ImportError:
+    pass
+else:
+    %pip install --quiet --no-deps "{package} @ git+{url}@{branch}"
+"""
+
+
+def collapsed(tags: list[str]) -> dict:
+    """Metadata of a cell; Jupyter folds by source_hidden, Colab by cellView."""
+    metadata: dict = {"tags": tags} if tags else {}
+    if HIDDEN & set(tags):
+        metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    return metadata
+
+
+class Chapter(Directives):
+    """Collects the cells of a notebook."""
+
+    def __init__(self, book, page: str, strict: bool = True):
+        super().__init__(book, page, strict)
+        self.cells: list[dict] = []
+        self.text: list[str] = []  # Markdown blocks that wait for their cell
+        self.solution = ""  # the title of the solution that we are inside of
+        self.solution_line = 0
+
+    def header(self) -> tuple[dict, list[str], int]:
+        """What stands between the first two lines of ---, and the lines from some number on."""
+        lines = self.book.sources[self.page].split("\n")
+        if lines[0] != "---":
+            return {}, lines, 1
+        if "---" not in lines[1:]:
+            self.fail(1, "this header is never closed by ---")
+        end = lines.index("---", 1)
+        try:
+            header = yaml.safe_load("\n".join(lines[1:end])) or {}
+        except yaml.YAMLError as error:
+            self.fail(1, f"this header cannot be read: {' '.join(str(error).split())}")
+        if not isinstance(header, dict):
+            self.fail(1, f"a header has names with values, not {header!r}")
+        return header, lines[end + 1 :], end + 2
+
+    def parsed(self) -> list[Block]:
+        return self.blocks(*self.header()[1:])
+
+    def notebook(self) -> str:
+        header = self.header()[0]
+        if "jupytext" not in header or "kernelspec" not in header:
+            self.fail(1, "a chapter with code cells needs jupytext and kernelspec in its header")
+        self.substitutions = header.get("myst", {}).get("substitutions", {})
+        for block in self.parsed():
+            try:
+                self.top(block)
+            except ChapterError:
+                raise
+            except Exception as error:
+                raise ChapterError(f"{self.page}.md:{block.line}: {error!r}") from error
+        self.flush()
+        if self.solution:
+            self.fail(self.solution_line, "this solution is never ended")
+        return self.dump()
+
+    def top(self, block: Block):
+        """Code cells and gates stand at the top level only; the rest is text."""
+        name = block.name if block.kind == "directive" and not block.prefix else ""
+        if name == "code-cell" and block.fence == "fence":
+            self.code(block)
+        elif name == "solution-start":
+            if self.solution:
+                self.fail(block.line, f"line {self.solution_line} has begun a solution already")
+            self.flush()
+            self.solution, self.solution_line = self.solution_title(block), block.line
+        elif name == "solution-end":
+            if not self.solution:
+                self.fail(block.line, "no solution is open here")
+            self.flush()
+            self.solution = ""
+        elif name == "exercise-end":
+            self.flush()
+        else:
+            if block.kind == "heading" and self.text:
+                self.flush()  # a cell a section, so that an outline can fold it
+            if text := self.block(block):
+                self.text.append(text)
+
+    def flush(self):
+        if not self.text:
+            return
+        text = "\n\n".join(self.text)
+        if self.solution:
+            text = details(self.solution, text)
+        self.add("markdown", text, {})
+        self.text = []
+
+    def add(self, kind: str, source: str, metadata: dict):
+        if kind == "code" and not any(c["cell_type"] == "code" for c in self.cells):
+            book = self.book
+            boot = BOOTSTRAP.format(package=book.package, url=book.url, branch=book.branch).strip()
+            cell = {"cell_type": "code", "source": boot, "metadata": collapsed(["remove-cell"])}
+            self.cells.insert(min(1, len(self.cells)), cell)
+        self.cells.append({"cell_type": kind, "source": source, "metadata": metadata})
+
+    def code(self, block: Block):
+        if self.solution and not self.text and self.cells[-1]["cell_type"] == "code":
+            self.text = ["The code stands in the folded cell below."]
+        self.flush()
+        tags = block.options.get("tags", [])
+        tags = tags.split() if isinstance(tags, str) else list(tags)
+        if self.solution and not HIDDEN & set(tags):
+            tags.append("hide-cell")
+        self.add("code", "\n".join(block.body).strip("\n"), collapsed(tags))
+        figure = block.options.get("mystnb", {}).get("figure", {})
+        if caption := figure.get("caption"):
+            title = self.numbered("figure", "Fig.", figure.get("name"), caption, block.line)
+            self.add("markdown", f"**{title}.** {self.inline(caption, block.line)}", {})
+
+    def dump(self) -> str:
+        seen: Counter = Counter()
+        cells = []
+        for cell in self.cells:
+            key = cell["cell_type"] + cell["source"]
+            seen[key] += 1  # equal cells get ids of their own
+            identity = hashlib.sha256(f"{seen[key]}{key}".encode()).hexdigest()[:12]
+            lines = cell["source"].splitlines(keepends=True)
+            cells.append({**cell, "id": identity, "source": lines})
+            if cell["cell_type"] == "code":
+                cells[-1] |= {"execution_count": None, "outputs": []}
+        notebook = {
+            "cells": cells,
+            "metadata": {
+                "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                "language_info": {"name": "python"},
+            },
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+        return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
