@@ -2,31 +2,34 @@
 
 import math
 
-from companion.checks import check, expect, expect_rule, fail
+from companion.checks import against, agree, check, expect_rule, fail, written
 from companion.optim import SGD
 
 
-@check
-def check_critical_momentum(critical_momentum):
+@against(
+    [0.25, 0.01, 1.0, 2.25],
+    hint="set the discriminant (1 + mu - a)^2 - 4 mu to zero and take the root below 1",
+)
+def check_critical_momentum(a):
     """Exercise 1: the momentum that damps an eigenvalue critically."""
-    hint = "set the discriminant (1 + mu - a)^2 - 4 mu to zero and take the root below 1"
-    for a, mu in ((0.25, 0.25), (0.01, 0.81), (1.0, 0.0), (2.25, 0.25)):
-        expect(critical_momentum(a), mu, hint=hint, what=f"a = {a}")
+    return (1 - math.sqrt(a)) ** 2
 
 
 @check
 def check_to_sgd(to_sgd):
     """Exercise 2: options of SGD that walk the path of the averaged form."""
-    for lr, beta in ((1.0, 0.9), (0.02, 0.5)):
-        options = to_sgd(lr, beta)
-        if options is None or options is ...:
-            expect(options, 0.0)
+
+    def values(lr, beta):
+        options = written(to_sgd(lr, beta))
         if not isinstance(options, dict) or set(options) != {"lr", "momentum"}:
             fail(f"expected a dictionary with lr and momentum, got {options!r}")
-        what = f"lr = {lr}, beta = {beta}"
-        expect(options["momentum"], beta, hint="the decay rate is the same", what=what)
-        hint = "a constant gradient g ends as m = g in one form and g / (1 - mu) in the other"
-        expect(options["lr"], lr * (1 - beta), hint=hint, what=what)
+        return options["momentum"], options["lr"]
+
+    hint = {
+        "momentum": "the decay rate is the same",
+        "lr": "a constant gradient g ends as m = g in one form and g / (1 - mu) in the other",
+    }
+    agree(values, lambda lr, beta: (beta, lr * (1 - beta)), [(1.0, 0.9), (0.02, 0.5)], hint)
 
 
 @check
@@ -36,19 +39,21 @@ def check_nesterov(rule):
     expect_rule(rule, SGD, lr=0.1, momentum=0.9, nesterov=True, hint=hint)
 
 
-@check
-def check_polyak_steps(polyak_steps):
+# The second case of both is whole without rounding up.
+@against(
+    [(9.0, 0.3), (9.0, 0.25), (9.0, 0.1), (100.0, 1e-6)],
+    hint="solve rho^t <= tolerance for t; round up",
+)
+def check_polyak_steps(kappa, tolerance):
     """Exercise 4: steps of the heavy ball with Polyak's tuning, by its rate."""
-    for kappa, tolerance, steps in ((9.0, 0.3, 2), (9.0, 0.1, 4), (100.0, 1e-6, 69)):
-        what = f"kappa = {kappa:g}, tolerance = {tolerance:g}"
-        got = polyak_steps(kappa, tolerance)
-        expect(got, steps, rtol=1e-9, hint="solve rho^t <= tolerance for t; round up", what=what)
+    rate = (math.sqrt(kappa) - 1) / (math.sqrt(kappa) + 1)
+    return math.ceil(math.log(tolerance) / math.log(rate))
 
 
-@check
-def check_window(window):
+@against(
+    [(0.5, 0.7), (0.5, 0.75), (0.9, 0.5), (0.99, 1 - 1 / math.e)],
+    hint="the latest n weights add up to 1 - beta^n; round n up",
+)
+def check_window(beta, share):
     """Exercise 5: how many of the latest gradients hold a share of the weight."""
-    for beta, share, count in ((0.5, 0.7, 2), (0.9, 0.5, 7), (0.99, 1 - 1 / math.e, 100)):
-        what = f"beta = {beta}, share = {share:.3g}"
-        hint = "the latest n weights add up to 1 - beta^n; round n up"
-        expect(window(beta, share), count, rtol=1e-9, hint=hint, what=what)
+    return math.ceil(math.log(1 - share) / math.log(beta))

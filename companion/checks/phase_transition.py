@@ -1,89 +1,62 @@
 """Checks of the exercises of the chapter on the phase transition."""
 
-import torch
-
-from companion.checks import check, expect
+from companion.checks import against, double
 from companion.theory import lemma_a1, skewness_threshold
 
-PARABOLAS = (
-    ([2.0] + [-0.2] * 9, [3.0] + [10 / 3] * 9, 0.999, 1.0),
-    ([2.0] + [-0.2] * 9, [3.0] + [10 / 3] * 9, 0.999, 0.5),
-    ([1.0, 3.0, 0.5], [1.0, -1.0, 4.0], 0.99, 1.0),
-    ([1.0, 1.0], [-2.0, 2.0], 0.9, 1.0),
+
+@against(
+    [3, 5, 10, 50],
+    rtol=1e-4,
+    hint="1/(1 + β₁ + … + β₁ⁿ⁻¹) falls from 1 to 1/n; find where it is (2n - 1)/(n² - 1)",
 )
-
-
-@check
-def check_escape_beta1(escape_beta1):
+def check_escape_beta1(n):
     """Exercise 1: the β1 from which on Adam is right on function (2) for β2 → 0."""
-    for n in (3, 5, 10, 50):
-        expect(
-            escape_beta1(n),
-            left_edge(n),
-            rtol=1e-4,
-            hint="1/(1 + β₁ + … + β₁ⁿ⁻¹) falls from 1 to 1/n; find where it is (2n - 1)/(n² - 1)",
-            what=f"n = {n}",
-        )
-
-
-@check
-def check_first_order_threshold(first_order_threshold):
-    """Exercise 2: β2* of function (2) with the parameter a, from three moments."""
-    for n, a, kappa in ((10, 1.0, 1.0), (10, 1.0, 0.5), (10, 2.0, 1.0), (50, 0.5, 0.5)):
-        steep, gentle = 1 + (n - 1) * a, -a
-        moments = [(steep**k + (n - 1) * gentle**k) / n for k in (1, 2, 3)]
-        expect(
-            first_order_threshold(n, a, kappa),
-            skewness_threshold(*moments, kappa).item(),
-            hint="E[gᵏ] is the mean of one steepᵏ and n - 1 gentleᵏ; do not round for large n, and "
-            "return β₂*, not 1 - β₂*",
-            what=f"n = {n}, a = {a}, kappa = {kappa}",
-        )
-
-
-@check
-def check_resting_point(resting_point):
-    """Exercise 3: where Adam rests on a sum of parabolas, to first order in 1 - β2."""
-    for h, c, beta2, kappa in PARABOLAS:
-        expect(
-            resting_point(h, c, beta2, kappa),
-            rest(h, c, beta2, kappa),
-            hint="the minimiser is Σ h c / Σ h, the gradients there are h (x* - c), and the shift "
-            "is the bias of the mean gradient divided by the mean of h",
-            what=f"h = {h[:3]}, c = {c[:3]}, beta2 = {beta2}, kappa = {kappa}",
-        )
-
-
-@check
-def check_expected_gap(expected_gap):
-    """Exercise 4: E[Σ m - Σ f] of the colour balls."""
-    for c, beta, k in (([1.0, -3.0], 0.5, 1), ([1.0, -3.0], 0.5, 4), ([1.0, 2.0, 6.0], 0.9, 3)):
-        expect(
-            expected_gap(c, beta, k),
-            lemma_a1(c, beta, k),
-            hint="m and Σ f have no factor 1 - β; only the n momenta of the last epoch are added, "
-            "and Σ f has n · k weights",
-            what=f"c = {c}, beta = {beta}, k = {k}",
-        )
-
-
-def left_edge(n: int) -> float:
-    """Return the β1 at which 1 + β1 + … + β1ⁿ⁻¹ is (n² - 1)/(2n - 1)."""
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (
-            (middle, high)
-            if sum(middle**i for i in range(n)) < (n**2 - 1) / (2 * n - 1)
-            else (low, middle)
-        )
+        if sum(middle**i for i in range(n)) < (n**2 - 1) / (2 * n - 1):
+            low = middle
+        else:
+            high = middle
     return low
 
 
-def rest(h, c, beta2: float, kappa: float) -> float:
-    """Return the resting point on parabolas of curvatures h and centres c, moments at x*."""
-    h, c = torch.tensor(h, dtype=torch.float64), torch.tensor(c, dtype=torch.float64)
+@against(
+    [(10, 1.0, 1.0), (10, 1.0, 0.5), (10, 2.0, 1.0), (50, 0.5, 0.5)],
+    hint="E[gᵏ] is the mean of one steepᵏ and n - 1 gentleᵏ; do not round for large n, and "
+    "return β₂*, not 1 - β₂*",
+)
+def check_first_order_threshold(n, a, kappa):
+    """Exercise 2: β2* of function (2) with the parameter a, from three moments."""
+    steep, gentle = 1 + (n - 1) * a, -a
+    moments = [(steep**k + (n - 1) * gentle**k) / n for k in (1, 2, 3)]
+    return skewness_threshold(*moments, kappa)
+
+
+@against(
+    [
+        ([2.0] + [-0.2] * 9, [3.0] + [10 / 3] * 9, 0.999, 1.0),
+        ([2.0] + [-0.2] * 9, [3.0] + [10 / 3] * 9, 0.999, 0.5),
+        ([1.0, 3.0, 0.5], [1.0, -1.0, 4.0], 0.99, 1.0),
+        ([1.0, 1.0], [-2.0, 2.0], 0.9, 1.0),
+    ],
+    hint="the minimiser is Σ h c / Σ h, the gradients there are h (x* - c), and the shift is the "
+    "bias of the mean gradient divided by the mean of h",
+)
+def check_resting_point(h, c, beta2, kappa):
+    """Exercise 3: where Adam rests on a sum of parabolas, to first order in 1 - β2."""
+    h, c = double(h), double(c)
     best = (h * c).sum() / h.sum()
     g = h * (best - c)
     bias = kappa * (1 - beta2) * (g**3).mean() / (2 * (g**2).mean())
-    return (best + bias / h.mean()).item()
+    return best + bias / h.mean()
+
+
+@against(
+    [([1.0, -3.0], 0.5, 1), ([1.0, -3.0], 0.5, 4), ([1.0, 2.0, 6.0], 0.9, 3)],
+    hint="m and Σ f have no factor 1 - β; only the n momenta of the last epoch are added, and Σ f "
+    "has n · k weights",
+)
+def check_expected_gap(c, beta, k):
+    """Exercise 4: E[Σ m - Σ f] of the colour balls."""
+    return lemma_a1(c, beta, k)

@@ -2,7 +2,7 @@
 
 import math
 
-from companion.checks import check, expect, expect_rule, fail
+from companion.checks import against, check, expect_rule
 from companion.optim import AdaFom, AMSGrad
 
 
@@ -14,16 +14,13 @@ def check_amsgrad(rule):
     expect_rule(rule, AMSGrad, hint=hint, **options)
 
 
-@check
-def check_step_after(step_after):
+@against(
+    [(1.0, 0.9), (10.0, 0.99), (100.0, 0.999), (3.0, 0.0)],
+    hint="what is v right after the outlier, and what does the maximum keep of it?",
+)
+def check_step_after(A, beta2):
     """Exercise 2: the length of AMSGrad's steps after an outlier, in units of the step size."""
-    for outlier, beta2 in ((1.0, 0.9), (10.0, 0.99), (100.0, 0.999), (3.0, 0.0)):
-        expect(
-            step_after(outlier, beta2),
-            1 / math.sqrt(beta2 + (1 - beta2) * outlier**2),
-            hint="what is v right after the outlier, and what does the maximum keep of it?",
-            what=f"A = {outlier:g}, beta2 = {beta2}",
-        )
+    return 1 / math.sqrt(beta2 + (1 - beta2) * A**2)
 
 
 @check
@@ -33,17 +30,11 @@ def check_adafom(rule):
     expect_rule(rule, AdaFom, lr=0.1, beta1=0.8, eps=1e-2, hint=hint)
 
 
-@check
-def check_closing_time(closing_time):
+@against(
+    # None of these is near a whole number, but for the last, which is one exactly.
+    [(1e-3, 0.3), (0.03, 0.07), (1.0, 0.7), (7e-3, 0.013), (0.5, 0.25)],
+    hint="which of the two bounds is further away from the final step size? Then round up",
+)
+def check_closing_time(gamma, tolerance):
     """Exercise 4: the first step at which both bounds of AdaBound are near the final step size."""
-    # None of these is a whole number, which rounding errors could push to the next.
-    for gamma, tolerance in ((1e-3, 0.3), (0.03, 0.07), (1.0, 0.7), (7e-3, 0.013)):
-        got = closing_time(gamma, tolerance)
-        if isinstance(got, float) and not got.is_integer():
-            fail(f"expected a whole number of steps, got {got:.4g}", "round up")
-        expect(
-            got,
-            math.ceil(1 / (gamma * tolerance)),
-            hint="which of the two bounds is further away from the final step size?",
-            what=f"gamma = {gamma}, tolerance = {tolerance}",
-        )
+    return math.ceil(1 / (gamma * tolerance))
