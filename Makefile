@@ -27,10 +27,10 @@ export COMPANION_PROGRESS = 0
 export OMP_WAIT_POLICY = passive
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lower lint format notebooks serve bench clean
+.PHONY: help book test lower newest lint format notebooks serve bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z ]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # An environment that was moved still points to where it was: it is installed again.
 ifneq ($(shell cat $(STAMP) 2>&1), $(CURDIR))
@@ -53,15 +53,20 @@ book: $(STAMP) ## build the book (COMPANION_SCALE=smoke, quick or full; quick un
 test: $(STAMP) ## run tests, doctests and every notebook (at smoke scale), with coverage
 	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --nbmake companion tests book
 
-lower: ## run tests and doctests at the lower bounds of pyproject.toml, in .venv-lower
-	test -x $(VENV)-lower/bin/python || "$(PYTHON)" -m venv $(VENV)-lower
-	"$(PYTHON)" tools/lower_bounds.py > $(VENV)-lower/pins.txt
-	$(VENV)-lower/bin/python -m pip install --quiet -c $(VENV)-lower/pins.txt -e ".[test]"
-	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(VENV)-lower/bin/python -m pytest -n auto companion tests
+# The same with versions that constraints.txt does not choose, in environments of their own.
+lower: PINS = "$(PYTHON)" tools/lower_bounds.py
+newest: PINS = :
+lower newest: ## tests and doctests at the lower bounds of pyproject.toml, or with the newest of all
+	test -x $(VENV)-$@/bin/python || "$(PYTHON)" -m venv $(VENV)-$@
+	$(PINS) > $(VENV)-$@/pins.txt
+	$(VENV)-$@/bin/python -m pip install --quiet --upgrade -c $(VENV)-$@/pins.txt -e ".[test]"
+	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(VENV)-$@/bin/python -m pytest -n auto --nbmake companion tests book
 
-lint: $(STAMP) ## check style and format
+lint: $(STAMP) ## check style, format and workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/python tools/notebooks.py --check
 
 format: $(STAMP) ## repair style and format where a tool can
 	$(BIN)/ruff check --fix .
@@ -79,4 +84,4 @@ bench: $(STAMP) ## time the optimizers against other implementations
 	$(BIN)/python benchmarks/optim.py
 
 clean: ## remove what make has made, the environment included
-	rm -rf $(VENV) $(VENV)-lower _build .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info
+	rm -rf $(VENV) $(VENV)-lower $(VENV)-newest _build .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info
