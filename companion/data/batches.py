@@ -1,11 +1,10 @@
 """Batches of tensors, drawn by a seed, that can be saved and resumed."""
 
-import math
-
 import torch
 from torch import Tensor
 
-from companion.data.sets import check_choice
+from companion.arguments import whole
+from companion.problems.oracles import check_order
 
 
 class Batches:
@@ -41,7 +40,10 @@ class Batches:
     Raises
     ------
     ValueError
-        Empty data, unequal lengths or devices, an unknown order, no batch in an epoch.
+        Empty data, unequal lengths or devices, an unknown order, a number that is too small, no
+        batch in an epoch.
+    TypeError
+        Data that are no tensors, a number that is not whole.
 
     Examples
     --------
@@ -52,24 +54,27 @@ class Batches:
     def __init__(
         self, data, batch_size, *, seed=0, order="reshuffled", epochs=None, drop_last=False
     ) -> None:
-        self.tensors = (data,) if isinstance(data, Tensor) else tuple(data)
         self._single = isinstance(data, Tensor)
+        self.tensors = tuple(data) if isinstance(data, (tuple, list)) else (data,)
+        if not all(isinstance(tensor, Tensor) and tensor.dim() for tensor in self.tensors):
+            raise TypeError(
+                "data: expected a tensor of samples or a tuple of them, got "
+                f"{[type(tensor).__name__ for tensor in self.tensors]}"
+            )
         lengths = [len(tensor) for tensor in self.tensors]
         if not lengths or len(set(lengths)) > 1 or lengths[0] == 0:
             raise ValueError(f"data: tensors of lengths {lengths}; expected one length, at least 1")
         if len(devices := {str(tensor.device) for tensor in self.tensors}) > 1:
             raise ValueError(f"data: tensors on {sorted(devices)}; expected one device")
-        check_choice("order", order, ("iid", "reshuffled", "cyclic"))
+        check_order(order)
         self.n, self.order, self.drop_last = lengths[0], order, bool(drop_last)
-        most = self.n if drop_last else math.inf
-        if not 1 <= batch_size <= most or batch_size % 1:  # ∞ % 1 is NaN, which counts as true
-            raise ValueError(f"batch_size: {batch_size}; expected an integer from 1 to {most}")
-        if epochs is not None and not (epochs >= 1 and epochs % 1 == 0):
-            raise ValueError(f"epochs: {epochs}; expected None (endless) or a whole number from 1")
-        self.batch_size, self.epochs = int(batch_size), epochs
-        whole, rest = divmod(self.n, self.batch_size)
-        self.steps_per_epoch = whole + (rest > 0 and not drop_last)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.batch_size = whole("batch_size", batch_size, least=1)
+        if drop_last and self.batch_size > self.n:
+            raise ValueError(f"batch_size: {batch_size}; drop_last allows 1 to {self.n}")
+        self.epochs = None if epochs is None else whole("epochs", epochs, least=1)
+        full, rest = divmod(self.n, self.batch_size)
+        self.steps_per_epoch = full + (rest > 0 and not drop_last)
+        self.generator = torch.Generator().manual_seed(whole("seed", seed))
         self.epoch = self.position = 0
         self._drawn = None  # sample numbers of this epoch, once drawn
         self._before = None  # the generator's state before it drew them
@@ -115,5 +120,10 @@ class Batches:
                 raise ValueError(
                     f"state: {key} is {state.get(key)!r}, these batches have {value!r}"
                 )
+        epoch, position = (whole(f"state: {key}", state[key], 0) for key in ("epoch", "position"))
+        if position >= self.steps_per_epoch:
+            raise ValueError(
+                f"state: position {position}, but an epoch has {self.steps_per_epoch} steps"
+            )
         self.generator.set_state(state["generator"].cpu())
-        self.epoch, self.position, self._drawn = state["epoch"], state["position"], None
+        self.epoch, self.position, self._drawn = epoch, position, None

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from companion.arguments import one_of
 from companion.data.fetch import cache_dir, check_md5, folder_errors, load, read
 
 # Mean and standard deviation of each channel over the training pixels, scaled to [0, 1].
@@ -50,7 +51,7 @@ def digits(split="train", *, device=None, flatten=False, normalize=False) -> Dat
     >>> x.shape, y.bincount().min().item()
     (torch.Size([360, 64]), 35)
     """
-    check_choice("split", split, ("train", "test"))
+    one_of("split", split, ("train", "test"))
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -108,7 +109,7 @@ def cifar10(split="train", *, device=None, flatten=False, normalize=False) -> Da
     ----------
     A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009 (binary version).
     """
-    check_choice("split", split, ("train", "test"))
+    one_of("split", split, ("train", "test"))
     names = [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
     folder = cache_dir() / "cifar10" / "cifar-10-batches-bin"
     paths, limit = [folder / name for name in names], CIFAR10_BATCH * 3073
@@ -127,7 +128,7 @@ def cifar10(split="train", *, device=None, flatten=False, normalize=False) -> Da
 
 
 def _idx_dataset(folder, split, device, flatten, normalize) -> Dataset:
-    check_choice("split", split, ("train", "test"))
+    one_of("split", split, ("train", "test"))
     arrays = {}
     for part, ndim in (("images-idx3", 3), ("labels-idx1", 1)):
         key = f"{folder}/{'train' if split == 'train' else 't10k'}-{part}-ubyte.gz"
@@ -182,9 +183,3 @@ def _dataset(name, pixels, labels, white, device, flatten, normalize) -> Dataset
         x = x.sub_(mean).div_(std)
     y = torch.tensor(labels, device=device).to(torch.int64)
     return Dataset(x.flatten(1) if flatten else x, y)
-
-
-def check_choice(argument: str, value, allowed: tuple[str, ...]) -> None:
-    """Raise ValueError unless the value is one of those allowed."""
-    if value not in allowed:
-        raise ValueError(f"{argument}: {value!r}; expected one of {', '.join(map(repr, allowed))}")

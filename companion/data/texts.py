@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from companion.arguments import one_of, whole
 from companion.data.fetch import check_md5, folder_errors, load, read
-from companion.data.sets import Dataset, check_choice
+from companion.data.sets import Dataset
 
 LARGEST = 1 << 30  # bytes of a text, unpacked
 
@@ -50,7 +51,7 @@ class Text:
         Starts are uniform and independent, drawn on the CPU from `generator` (None: torch's own),
         so that a seed gives the same batches on every device.
         """
-        ids = self._split(split, context)
+        ids, batch_size = self._split(split, context), whole("batch_size", batch_size, least=1)
         start = torch.randint(len(ids) - context, (batch_size, 1), generator=generator)
         at = (start + torch.arange(context)).to(ids.device)  # (B, T)
         return ids[at], ids[at + 1]
@@ -62,9 +63,9 @@ class Text:
         return Dataset(*(ids[i : i + n * context].view(n, context) for i in (0, 1)))
 
     def _split(self, split, context) -> Tensor:
-        check_choice("split", split, ("train", "val"))
+        one_of("split", split, ("train", "val"))
         ids = self.train if split == "train" else self.val
-        if not 1 <= context < len(ids):
+        if not 1 <= whole("context", context) < len(ids):
             raise ValueError(f"context: {context}; {split} allows 1 to {len(ids) - 1}")
         return ids
 

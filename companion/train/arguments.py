@@ -1,25 +1,9 @@
 """What the arguments of a run may be, and the errors for those that may not."""
 
 import math
-import operator
 from numbers import Real
 
-import torch
-
-
-def whole(name: str, value, least: int | None = None) -> int:
-    """Return a whole number, of Python or NumPy, as an ``int``; raise unless it is one in range."""
-    try:
-        if isinstance(value, (bool, torch.Tensor)):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected a whole number, got {value!r}") from None
-    if least is not None and number < least:
-        raise ValueError(f"{name}: expected at least {least}, got {number}")
-    if not -(2**63) <= number < 2**63:
-        raise ValueError(f"{name}: expected a number of 64 bits, got {number}")
-    return number
+from companion.arguments import whole
 
 
 def batch_length(value, n: int) -> int:

@@ -1,3 +1,6 @@
+import io
+
+import numpy as np
 import pytest
 import torch
 
@@ -72,29 +75,54 @@ def test_resumed_batches_continue_bit_for_bit(order, steps, tmp_path):
             assert torch.equal(y, y_rest)
 
 
-def test_batches_errors_name_argument_and_value():
-    y = PAIR.y
-    cases = [
-        (lambda: data.Batches((), 1), r"data: tensors of lengths \[\]"),
-        (lambda: data.Batches(y[:0], 1), r"data: tensors of lengths \[0\]"),
-        (lambda: data.Batches((y, y[1:]), 1), r"data: tensors of lengths \[10, 9\]"),
-        (lambda: data.Batches((y, y.to("meta")), 1), r"data: tensors on \['cpu', 'meta'\]"),
-        (lambda: data.Batches(y, 0), "batch_size: 0; expected an integer from 1 to inf"),
-        (lambda: data.Batches(y, 2.5), "batch_size: 2.5"),
-        (lambda: data.Batches(y, 11, drop_last=True), "batch_size: 11; .* from 1 to 10"),
-        (lambda: data.Batches(y, 2, epochs=0), "epochs: 0"),
-        (lambda: data.Batches(y, 2, epochs=float("nan")), "epochs: nan"),
-        (lambda: data.Batches(y, 2, epochs=float("inf")), "epochs: inf"),
-        (lambda: data.Batches(y, 2, epochs=1.5), "epochs: 1.5"),
-        (lambda: data.Batches(y, float("inf")), "batch_size: inf"),
-        (lambda: data.Batches(y, float("nan")), "batch_size: nan"),
-        (lambda: data.Batches(y, 2, order="random"), "order: 'random'; expected one of 'iid'"),
-        (
-            lambda: data.Batches(y, 2).load_state_dict(data.Batches(y, 3).state_dict()),
-            "state: batch_size is 3, these batches have 2",
-        ),
-        (lambda: data.Batches(y, 2).load_state_dict({}), "state: n is None"),
-    ]
-    for call, message in cases:
-        with pytest.raises(ValueError, match=message):
-            call()
+NAN, INF, Y = float("nan"), float("inf"), PAIR.y
+OTHER = data.Batches(Y, 2).state_dict()
+ERRORS = [  # what is given beside or instead of ten samples and a batch size of 2
+    ({"data": ()}, ValueError, r"data: tensors of lengths \[\]"),
+    ({"data": Y[:0]}, ValueError, r"data: tensors of lengths \[0\]"),
+    ({"data": (Y, Y[1:])}, ValueError, r"data: tensors of lengths \[10, 9\]"),
+    ({"data": (Y, Y.to("meta"))}, ValueError, r"data: tensors on \['cpu', 'meta'\]"),
+    ({"data": Y.numpy()}, TypeError, r"data: expected a tensor .* got \['ndarray'\]"),
+    ({"data": Y[0]}, TypeError, "data: expected a tensor"),
+    ({"data": 3}, TypeError, "data: expected a tensor"),
+    ({"batch_size": 0}, ValueError, "batch_size: expected at least 1, got 0"),
+    ({"batch_size": 11, "drop_last": True}, ValueError, "batch_size: 11; .* 1 to 10"),
+    *(({"batch_size": v}, TypeError, f"batch_size: .*{v}") for v in (2.0, 2.5, INF, NAN, True)),
+    ({"epochs": 0}, ValueError, "epochs: expected at least 1, got 0"),
+    ({"epochs": -1}, ValueError, "epochs: expected at least 1, got -1"),
+    *(({"epochs": v}, TypeError, f"epochs: .*{v}") for v in (1.5, INF, NAN, True, "2")),
+    *(({"seed": v}, TypeError, f"seed: .*{v}") for v in (1.5, None, True)),
+    ({"order": "random"}, ValueError, "order must be one of .*'random'"),
+    ({"order": ["iid"]}, ValueError, "order must be one of"),
+]
+
+
+@pytest.mark.parametrize(("given", "kind", "message"), ERRORS)
+def test_an_argument_that_cannot_be_used_is_named_with_its_value(given, kind, message):
+    with pytest.raises(kind, match=message):
+        data.Batches(**{"data": Y, "batch_size": 2, **given})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 3}, "state: batch_size is 3, these batches have 2"),
+        ({"n": None}, "state: n is None"),
+        ({"position": 5}, "state: position 5, but an epoch has 5 steps"),
+        ({"position": -1}, "state: position: expected at least 0, got -1"),
+    ],
+)
+def test_a_state_of_other_batches_is_refused_and_changes_nothing(change, message):
+    batches, twin = (data.Batches(Y, 2, seed=1) for _ in range(2))
+    with pytest.raises(ValueError, match=message):
+        batches.load_state_dict({**OTHER, **change})
+    assert all(torch.equal(next(batches), next(twin)) for _ in range(10))
+
+
+def test_numbers_may_be_numpys():
+    batches = data.Batches(Y, np.int32(4), seed=np.uint8(3), epochs=np.int64(2))
+    same = data.Batches(Y, 4, seed=3, epochs=2)
+    assert all(torch.equal(a, b) for a, b in zip(batches, same, strict=True))
+    torch.save(batches.state_dict(), file := io.BytesIO())
+    file.seek(0)
+    assert torch.load(file, weights_only=True)["batch_size"] == 4

@@ -76,11 +76,17 @@ def test_text_errors_name_argument_and_value(tmp_path):
         (lambda: play.encode("T€"), r"string: holds \['€'\]"),
         (lambda: play.batch(2, 8, split="test"), "split: 'test'; expected one of 'train', 'val'"),
         (lambda: play.batch(2, 0), "context: 0; train allows 1 to 1619"),
+        (lambda: play.batch(0, 8), "batch_size: expected at least 1, got 0"),
+        (lambda: data.text("x" * 10_000), "name: 'xxx"),
         (lambda: play.windows(180), "context: 180; val allows 1 to 179"),
     ]
     for call, message in cases:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=message) as error:
             call()
+        assert len(str(error.value)) < 400
+    for context in (2.0, True):
+        with pytest.raises(TypeError, match=f"context: expected a whole number, got {context}"):
+            play.windows(context)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="no shared/data")
