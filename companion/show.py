@@ -3,6 +3,7 @@
 import inspect
 import textwrap
 from dataclasses import dataclass
+from html import escape
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,7 +71,7 @@ class Table:
         if self.caption is None:
             return body
         start = body.index(">") + 1
-        return f"{body[:start]}\n  <caption>{self.caption}</caption>{body[start:]}"
+        return f"{body[:start]}\n  <caption>{escape(self.caption)}</caption>{body[start:]}"
 
 
 def table(frame, caption: str | None = None, digits: int = 3) -> Table:

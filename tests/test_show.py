@@ -29,9 +29,9 @@ def test_source_refuses_what_has_none(obj):
 
 def test_table_rounds_hides_the_index_and_carries_its_caption():
     frame = pd.DataFrame({"name": ["<a>"], "loss": [1.23456], "steps": [1000]}, index=["row"])
-    table = show.table(frame, caption="What it says", digits=2)
+    table = show.table(frame, caption="What < it says", digits=2)
     page = table._repr_html_()
-    assert page.count("<caption>What it says</caption>") == 1
+    assert page.count("<caption>What &lt; it says</caption>") == 1
     assert page.index("<table") < page.index("<caption>") < page.index("<thead>")
     for text in (page, repr(table)):
         assert "1.2" in text
@@ -39,5 +39,5 @@ def test_table_rounds_hides_the_index_and_carries_its_caption():
         assert "1000" in text
         assert "row" not in text
     assert "&lt;a&gt;" in page
-    assert repr(table).startswith("What it says\n")
+    assert repr(table).startswith("What < it says\n")
     assert "<caption>" not in show.table(frame)._repr_html_()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from companion.arguments import whole
+
 
 @dataclass(frozen=True)
 class GPTConfig:
@@ -31,9 +33,7 @@ class GPTConfig:
 
     def __post_init__(self):
         for name in ("vocab", "block", "layers", "heads", "width"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+            object.__setattr__(self, name, whole(name, getattr(self, name), least=1))
         if self.width % self.heads:
             raise ValueError(f"width: expected a multiple of heads={self.heads}, got {self.width}")
         if not 0 <= self.dropout < 1:
@@ -148,9 +148,9 @@ class GPT(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map token numbers (B, T), int64, T ≤ block, to logits (B, T, V)."""
         longest = self.config.block
-        if tokens.dim() != 2 or tokens.shape[1] > longest:
+        if tokens.dim() != 2 or not 1 <= tokens.shape[1] <= longest:
             raise ValueError(
-                f"tokens: expected shape (B, T) with T <= {longest}, got {tuple(tokens.shape)}"
+                f"tokens: expected shape (B, T) with 1 <= T <= {longest}, got {tuple(tokens.shape)}"
             )
         x = self.token(tokens) + self.position.weight[: tokens.shape[1]]  # (B, T, C) + (T, C)
         x = F.dropout(x, self.config.dropout, self.training)

@@ -6,6 +6,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from companion.arguments import whole
+
 ACTIVATIONS = {"relu": F.relu, "tanh": F.tanh}
 
 
@@ -27,6 +29,8 @@ class MLP(nn.Module):
     ------
     ValueError
         Fewer than two sizes, a size below 1, an unknown activation.
+    TypeError
+        A size that is no whole number.
 
     Notes
     -----
@@ -50,9 +54,9 @@ class MLP(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        sizes = list(sizes)
-        if len(sizes) < 2 or not all(isinstance(n, int) and n >= 1 for n in sizes):
-            raise ValueError(f"sizes: expected two or more widths of at least 1, got {sizes}")
+        sizes = [whole("sizes", n, least=1) for n in sizes]
+        if len(sizes) < 2:
+            raise ValueError(f"sizes: expected two or more widths, got {sizes}")
         if not callable(activation) and activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation: expected one of {sorted(ACTIVATIONS)} or a function, "

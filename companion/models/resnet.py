@@ -5,6 +5,8 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from companion.arguments import whole
+
 GROUPS = 8  # of channels that norm="group" normalises together
 
 
@@ -44,6 +46,8 @@ class ResNet18(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (n, channels, h, w) to logits (n, classes)."""
+        if x.dim() != 4:
+            raise ValueError(f"x: expected images (n, channels, h, w), got shape {tuple(x.shape)}")
         x = F.relu(self.norm(self.conv(x)))  # (n, width, h, w)
         for stage in self.stages:
             x = stage(x)  # (n, width·2^s, h/2^s, w/2^s), s = 0, 1, 2, 3
@@ -78,6 +82,8 @@ def resnet18(
     ------
     ValueError
         A size below 1, an unknown norm, a width that 8 groups do not divide.
+    TypeError
+        A size that is no whole number.
 
     Notes
     -----
@@ -98,9 +104,8 @@ def resnet18(
     >>> sum(p.numel() for p in model.parameters())
     176402
     """
-    for name, value in {"classes": classes, "channels": channels, "width": width}.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+    sizes = {"classes": classes, "channels": channels, "width": width}
+    classes, channels, width = (whole(name, value, least=1) for name, value in sizes.items())
     norms = {
         "batch": partial(nn.BatchNorm2d, track_running_stats=False),
         "group": partial(nn.GroupNorm, GROUPS),

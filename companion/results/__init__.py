@@ -27,7 +27,7 @@ def load(name: str) -> pd.DataFrame:
     >>> load("networks-gpt").optimizer.unique()[:2].tolist()
     ['SGD', 'AdaSGD']
     """
-    found = {p.name.removesuffix(".csv"): p for p in files(__name__).iterdir() if ".csv" in p.name}
+    found = {p.name[:-4]: p for p in files(__name__).iterdir() if p.name.endswith(".csv")}
     if name not in found:
         raise ValueError(f"name: expected one of {sorted(found)}, got {name!r}")
     with found[name].open(encoding="utf-8") as file:

@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -136,24 +137,29 @@ def test_gpt_learns_a_rhythm():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "kind", "message"),
     [
-        ({"vocab": 0}, "vocab: expected an integer of at least 1, got 0"),
-        ({"layers": 1.5}, r"layers: .*got 1\.5"),
-        ({"heads": 5}, "width: expected a multiple of heads=5, got 12"),
-        ({"dropout": 1.0}, r"dropout: expected 0 <= dropout < 1, got 1\.0"),
+        ({"vocab": 0}, ValueError, "vocab: expected at least 1, got 0"),
+        ({"block": True}, TypeError, "block: .*got True"),
+        ({"layers": 1.5}, TypeError, r"layers: .*got 1\.5"),
+        ({"heads": 5}, ValueError, "width: expected a multiple of heads=5, got 12"),
+        ({"dropout": math.nan}, ValueError, "dropout: .*got nan"),
+        ({"dropout": 1.0}, ValueError, r"dropout: expected 0 <= dropout < 1, got 1\.0"),
     ],
 )
-def test_gpt_refuses_sizes(change, message):
-    with pytest.raises(ValueError, match=message):
+def test_gpt_refuses_sizes(change, kind, message):
+    with pytest.raises(kind, match=message):
         GPTConfig(**{**vars(TINY), **change})
 
 
-def test_gpt_refuses_tokens():
-    with pytest.raises(ValueError, match=r"tokens: .*T <= 8, got \(2, 9\)"):
-        GPT(TINY)(torch.zeros(2, 9, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"tokens: .*got \(3,\)"):
-        GPT(TINY)(torch.zeros(3, dtype=torch.int64))
+@pytest.mark.parametrize("shape", [(2, 9), (2, 0), (3,)])
+def test_gpt_refuses_tokens(shape):
+    with pytest.raises(ValueError, match=rf"tokens: .*1 <= T <= 8, got \({shape[0]},"):
+        GPT(TINY)(torch.zeros(shape, dtype=torch.int64))
+
+
+def test_sizes_may_be_numpys():
+    assert GPTConfig(*np.array([11, 8, 2, 3, 12])) == TINY
 
 
 def test_gpt_is_copied_and_pickled():

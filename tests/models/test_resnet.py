@@ -100,18 +100,29 @@ def test_resnet_learns_digits():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "kind", "message"),
     [
-        ({"classes": 0}, "classes: expected an integer of at least 1, got 0"),
-        ({"channels": 1.0}, r"channels: .*got 1\.0"),
-        ({"width": -8}, "width: .*got -8"),
-        ({"norm": "layer"}, "norm: expected 'batch' or 'group', got 'layer'"),
-        ({"norm": "group", "width": 12}, "width: norm='group' needs a multiple of 8, got 12"),
+        ({"classes": 0}, ValueError, "classes: expected at least 1, got 0"),
+        ({"channels": 1.0}, TypeError, r"channels: .*got 1\.0"),
+        ({"width": True}, TypeError, "width: .*got True"),
+        ({"width": -8}, ValueError, "width: .*got -8"),
+        ({"norm": "layer"}, ValueError, "norm: expected 'batch' or 'group', got 'layer'"),
+        (
+            {"norm": "group", "width": 12},
+            ValueError,
+            "width: norm='group' needs .* 8, got 12",
+        ),
     ],
 )
-def test_resnet_refuses(arguments, message):
-    with pytest.raises(ValueError, match=message):
+def test_resnet_refuses(arguments, kind, message):
+    with pytest.raises(kind, match=message):
         resnet18(**arguments)
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 16), (16, 256)])
+def test_resnet_refuses_what_is_no_batch_of_images(shape):
+    with pytest.raises(ValueError, match=rf"x: .*got shape \({shape[0]}, "):
+        resnet18(channels=8, width=16, norm="group")(torch.zeros(shape))
 
 
 def test_resnet_is_copied_and_pickled():
