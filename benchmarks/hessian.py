@@ -1,24 +1,24 @@
 """Time Hessian products in gradients, on three networks; print a table, save a CSV.
 
 A gradient is `torch.autograd.grad` of the same loss in the same process. Contenders take turns,
-round after round; a number is the median over rounds of the contender's processor time over the
-gradient's of that round, divided by the columns: it does not depend on who else uses the machine
-as much as seconds would. ``speed / curvlinops`` compares with curvlinops in the same round.
-Preparation (tracing) is timed apart. curvlinops takes part where it is installed.
+round after round; a number is the shortest processor time of a contender over the shortest of the
+gradient, divided by the columns: it does not depend on who else uses the machine as much as seconds
+would. The first call is timed apart, with all that prepares it. curvlinops takes part where it is
+installed.
 
     python -m benchmarks.hessian --rounds 9 --threads 1
 """
 
 import argparse
 import importlib.util
-import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import nn
-from torch.func import linearize, vmap
+from torch.func import functional_call, grad, jvp, linearize, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.provenance import provenance
@@ -58,50 +58,51 @@ def network(name):
     return model, TokenLoss(), tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 
 
-def ways(model, loss, x, y, columns, all_ways):
-    """Return the contenders: name → function of no arguments that makes the product."""
-    op = Hessian(model, loss, (x, y))
-    V = torch.randn(op.d, columns)
-    found = {"companion Hessian": lambda: op @ V}
-    if all_ways:
-        params, v = op.parameters, op.unflatten(V[:, 0])
-        gnvp = GaussNewton(model, loss, (x, y))
-        plain = Hessian(model, loss, (x, y), trace=False)
-        leaves = [p.detach().requires_grad_() for p in model.parameters()]
-        named = dict(zip(params, leaves, strict=True))
-        graph = torch.autograd.grad(op.objective(named, (x, y)), leaves, create_graph=True)
-        rows = [t.movedim(-1, 0).contiguous() for t in op.unflatten(V).values()]
-        found["companion GaussNewton"] = lambda: gnvp @ V
-        found["jvp of grad, column by column"] = lambda: plain @ V
-        gradient = torch.func.grad(lambda p: op.objective(p, (x, y)))
-        try:
-            lin = linearize(gradient, params)[1]
-            many = dict(zip(params, rows, strict=True))
-            found["torch.func.linearize"] = (
-                (lambda: lin(v)) if columns == 1 else (lambda: vmap(lin)(many))
-            )
-        except RuntimeError as error:
-            print("torch.func.linearize:", error)
-        if columns == 1:
-            one = list(v.values())
-            found["retained graph"] = lambda: torch.autograd.grad(graph, leaves, one, True)
-        else:
-            found["retained graph, batched"] = lambda: torch.autograd.grad(
-                graph, leaves, rows, True, is_grads_batched=True
-            )
-    if importlib.util.find_spec("curvlinops"):
+def ways(model, loss, x, y, columns, every):
+    """Return the contenders: name → function that prepares and returns the product, a function."""
+
+    def ours(kind=Hessian):
+        op = kind(model, loss, (x, y))
+        V = torch.randn(op.d, columns)
+        return lambda: op @ V
+
+    def gradient_and_rows():
+        named = {name: p.detach() for name, p in model.named_parameters()}
+        gradient = grad(lambda p: loss(functional_call(model, p, (x,)), y))
+        return gradient, named, {n: torch.randn(columns, *p.shape) for n, p in named.items()}
+
+    def linearized():
+        gradient, named, rows = gradient_and_rows()
+        linear = linearize(gradient, named)[1]
+        one = {n: t[0] for n, t in rows.items()}
+        return (lambda: linear(one)) if columns == 1 else lambda: vmap(linear)(rows)
+
+    def forward_over_reverse():
+        gradient, named, rows = gradient_and_rows()
+        each = [{n: t[k] for n, t in rows.items()} for k in range(columns)]
+        return lambda: [jvp(gradient, (named,), (v,)) for v in each]
+
+    def peer():
         from curvlinops import HessianLinearOperator
 
-        peer_model, target = (Flat(model), y.flatten()) if y.ndim > 1 else (model, y)
-        peer = HessianLinearOperator(
-            peer_model,
+        inner, target = (Flat(model), y.flatten()) if y.ndim > 1 else (model, y)
+        op = HessianLinearOperator(
+            inner,
             nn.CrossEntropyLoss(),
-            list(peer_model.parameters()),
+            list(inner.parameters()),
             [(x, target)],
             check_deterministic=False,
             num_data=len(target),
         )
-        found["curvlinops"] = lambda: peer @ V
+        V = torch.randn(op.shape[1], columns)
+        return lambda: op @ V
+
+    found = {"companion Hessian": ours, "torch.func.linearize": linearized}
+    if importlib.util.find_spec("curvlinops"):
+        found["curvlinops"] = peer
+    if every:
+        found["companion GaussNewton"] = partial(ours, GaussNewton)
+        found["jvp of grad, column by column"] = forward_over_reverse
     return found
 
 
@@ -111,38 +112,44 @@ def clock(call):
     return time.process_time() - start
 
 
-def measure(name, columns, rounds, all_ways):
+def measure(name, columns, rounds, every):
     """Return one row a contender."""
     model, loss, x, y = network(name)
-    params = list(model.parameters())
+    params, calls, first = list(model.parameters()), {}, {}
 
     def gradient():
         return torch.autograd.grad(loss(model(x), y), params)
 
-    rows, seconds = [], {}
     with sdpa_kernel(SDPBackend.MATH):
-        contenders = ways(model, loss, x, y, columns, all_ways)
         gradient()
-        prepare = {n: clock(call) for n, call in contenders.items()}
+        for contender, prepare in ways(model, loss, x, y, columns, every).items():
+            start = time.process_time()
+            try:
+                calls[contender] = prepare()
+                calls[contender]()
+            except RuntimeError as error:
+                print(f"{name}, {columns}, {contender}: {str(error).splitlines()[0]}")
+                calls.pop(contender, None)
+            first[contender] = time.process_time() - start
+        seconds = {contender: [] for contender in ("gradient", *calls)}
         for _ in range(rounds):
-            base = min(clock(gradient) for _ in range(3))
-            for n, call in contenders.items():
-                seconds.setdefault(n, []).append((clock(call), base))
-        for n, times in seconds.items():
-            row = {
-                "network": name,
-                "parameters": sum(p.numel() for p in params),
-                "columns": columns,
-                "contender": n,
-                "gradient ms": 1e3 * statistics.median(base for _, base in times),
-                "gradients a column": statistics.median(t / base / columns for t, base in times),
-                "first call s": prepare[n],
-            }
-            if "curvlinops" in seconds:
-                pairs = zip(seconds["curvlinops"], times, strict=True)
-                row["speed / curvlinops"] = statistics.median(p[0] / t[0] for p, t in pairs)
-            rows.append(row)
-    return rows
+            seconds["gradient"].append(min(clock(gradient) for _ in range(3)))
+            for contender, call in calls.items():
+                seconds[contender].append(clock(call) / columns)
+    best = {contender: min(times) for contender, times in seconds.items()}
+    return [
+        {
+            "network": name,
+            "parameters": sum(p.numel() for p in params),
+            "columns": columns,
+            "contender": contender,
+            "gradient ms": 1e3 * best["gradient"],
+            "gradients a column": best[contender] / best["gradient"],
+            "first call s": first[contender],
+            "speed / curvlinops": best.get("curvlinops", float("nan")) / best[contender],
+        }
+        for contender in calls
+    ]
 
 
 def main():

@@ -1,10 +1,11 @@
 """Hessians that are too large to store: products, and what can be estimated from them."""
 
 from companion.hessian.base import Dense, LinearOperator
+from companion.hessian.curvature import Curvature
 from companion.hessian.eigenvalues import extreme_eigenvalues, spectral_norm
 from companion.hessian.estimate import Estimate
 from companion.hessian.lanczos import tridiagonal
-from companion.hessian.operators import Curvature, GaussNewton, Hessian
+from companion.hessian.operators import GaussNewton, Hessian
 from companion.hessian.spectrum import Spectrum, spectrum
 from companion.hessian.trace import diagonal, frobenius_norm, hutchpp, trace
 

@@ -28,7 +28,7 @@ def generator(seed=0):
 
 
 def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
 
 
 def symmetric(d, seed=0):
