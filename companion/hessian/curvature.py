@@ -246,6 +246,10 @@ class _Storages(TorchDispatchMode):
         super().__init__()
         self.found: dict[int, tuple[StorageWeakRef, int]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False  # or torch imports its compiler, which takes seconds
+
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
         for t in tree_leaves(result):
