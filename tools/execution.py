@@ -5,6 +5,7 @@ since its last run: longest first, one a core. A chapter that fails is shown wit
 others finish and are kept, and the exit code is 1.
 """
 
+import asyncio
 import hashlib
 import os
 import re
@@ -52,7 +53,7 @@ def chapters() -> dict[str, Path]:
 @cache
 def environment() -> bytes:
     """What every output depends on: the scale, Python and the installed versions."""
-    installed = sorted(f"{found.name}=={found.version}" for found in distributions())
+    installed = sorted({f"{found.name}=={found.version}" for found in distributions()})
     return "\n".join([SCALE, sys.version, *installed]).encode()
 
 
@@ -118,7 +119,7 @@ def run(name: str, notebook, socket: Path, timeout: int, threads: int, running: 
     )
     environ = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
     try:
-        client.execute(env=environ, cleanup_kc=True)
+        asyncio.run(client.async_execute(env=environ, cleanup_kc=True))
     except Exception as error:
         line = notebook.metadata.source_map[at]
         text = re.sub(r"\x1b\[[\d;]*m", "", str(error)).strip()

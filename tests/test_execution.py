@@ -1,0 +1,142 @@
+"""Chapters run in parallel, once, and again only when something that they depend on has changed."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tools import execution
+
+ROOT = execution.ROOT
+HEADER = """\
+---
+jupytext: {text_representation: {extension: .md, format_name: myst}}
+kernelspec: {name: python3, display_name: Python 3}
+---
+"""
+
+
+def cell(code):
+    return f"\n```{{code-cell}}\n{code}\n```\n"
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A book of two chapters, each with a module of its own; returns what runs it."""
+    (tmp_path / "_config.yml").write_text("execute: {timeout: 60}\n")
+    (tmp_path / "_toc.yml").write_text(
+        "root: index\nparts:\n- chapters:\n  - file: a\n  - file: b\n"
+    )
+    (tmp_path / "index.md").write_text("# Welcome\n")
+    package = tmp_path / "companion"
+    package.mkdir()
+    for name, code in {"__init__": "", "one": "from . import deep", "deep": "", "two": ""}.items():
+        (package / f"{name}.py").write_text(code)
+    (tmp_path / "a.md").write_text(HEADER + cell("def f():\n    from companion import one"))
+    (tmp_path / "b.md").write_text(HEADER + cell("import companion.two\nprint(2)"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(execution, "ROOT", tmp_path)
+    monkeypatch.setattr(execution, "CELLS", tmp_path / "_build" / "cells")
+
+    def todo():
+        execution.content.cache_clear()
+        store = execution.get_cache(str(execution.CELLS / execution.SCALE))
+        return sorted(execution.stale(store, execution.chapters()))
+
+    return tmp_path, todo
+
+
+def test_chapters_run_once_and_their_outputs_are_kept(book, capfd):
+    _, todo = book
+    (execution.CELLS / "0123456789abcdef").mkdir(parents=True)
+    assert execution.main() == 0
+    assert not (execution.CELLS / "0123456789abcdef").exists()
+    out, err = capfd.readouterr()
+    assert "2 chapters to run" in out
+    assert "TCP" not in out + err
+    assert todo() == []
+    assert execution.main() == 0
+    assert capfd.readouterr().out == ""
+
+
+def test_only_what_a_chapter_imports_makes_it_run_again(book):
+    root, todo = book
+    execution.main()
+    (root / "companion" / "unused.py").write_text("x = 1")
+    assert todo() == []
+    (root / "companion" / "deep.py").write_text("x = 1")  # a → one → deep, in a function
+    assert todo() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("companion/two.py", "x = 1", ["b"]),
+        ("companion/__init__.py", "x = 1", ["a", "b"]),
+        ("companion/data.csv", "1", ["a", "b"]),
+        ("a.md", HEADER + cell("2"), ["a"]),
+        ("a.md", HEADER + "Prose." + cell("def f():\n    from companion import one"), []),
+    ],
+)
+def test_what_makes_chapters_run_again(book, name, text, expected):
+    root, todo = book
+    execution.main()
+    (root / name).write_text(text)
+    assert todo() == expected
+
+
+def test_a_module_that_loads_others_by_name_depends_on_all(book):
+    root, todo = book
+    (root / "companion" / "two.py").write_text("import pkgutil")
+    execution.main()
+    (root / "companion" / "deep.py").write_text("x = 1")
+    assert todo() == ["a", "b"]
+
+
+def test_a_chapter_that_fails_is_shown_and_the_others_are_kept(book, capsys):
+    root, todo = book
+    (root / "a.md").write_text(HEADER + cell("x = 1") + "\nText.\n" + cell("x = 1\n1 / 0"))
+    assert execution.main() == 1
+    out, err = capsys.readouterr()
+    assert "a.md:12: cell 3 failed" in out
+    assert "1 / 0" in out
+    assert "ZeroDivisionError" in out
+    assert "1 of 2 chapters failed" in err
+    assert todo() == ["a"]
+
+
+def test_a_kernel_that_dies_is_a_failure(book, capsys):
+    root, todo = book
+    (root / "a.md").write_text(HEADER + cell("import os\nos._exit(1)"))
+    assert execution.main() == 1
+    assert "a.md:6: cell 1 failed" in capsys.readouterr().out
+    assert todo() == ["a"]
+
+
+def test_a_damaged_cache_is_begun_anew(book, capsys):
+    _, todo = book
+    execution.main()
+    next((execution.CELLS / execution.SCALE).glob("*.db")).write_text("nonsense")
+    assert execution.main() == 0
+    assert "starting a new one" in capsys.readouterr().out
+    assert todo() == []
+
+
+def test_a_build_that_is_stopped_keeps_what_has_finished(book):
+    root, todo = book
+    (root / "a.md").write_text(
+        HEADER + "Running time: about 9 seconds\n" + cell("import time\ntime.sleep(600)")
+    )
+    code = (
+        "import sys, pathlib; from tools import execution as e; "
+        f"e.ROOT = pathlib.Path({str(root)!r}); e.CELLS = e.ROOT / '_build' / 'cells'; "
+        "e.os.sched_getaffinity = lambda _: {0, 1}; sys.exit(e.main())"
+    )
+    command = [sys.executable, "-u", "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as run:
+        assert "2 chapters" in run.stdout.readline()
+        assert "b: " in run.stdout.readline()
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=60) == 130
+    assert todo() == ["a"]
