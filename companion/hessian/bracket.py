@@ -20,11 +20,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from companion.arguments import whole
 from companion.hessian.base import LinearOperator
 from companion.hessian.blocks import block_labels, block_sum
 from companion.hessian.eigenvalues import spectral_norm
 from companion.hessian.estimate import Estimate, estimate
-from companion.hessian.probes import check, gaussian, multiply, seeded
+from companion.hessian.probes import gaussian, multiply, seeded
 from companion.progress import bar
 
 
@@ -124,8 +125,8 @@ def norm_inf_1(
     >>> norm_inf_1(Dense(torch.ones(5, 5))).value
     tensor(25.)
     """
-    check(restarts=restarts)
-    check(least=restarts, products=products)
+    whole("restarts", restarts, 1)
+    whole("products", products, restarts)
     blocks = Blocks(op, partition)
     x = gaussian(op, restarts, seeded(seed))
     x, best, spent = blocks.normalise(x, blocks.norms(x), x), -torch.inf, 0
@@ -206,8 +207,8 @@ def smoothness_bracket(
     >>> bool((lower - 4).abs() < 1e-4), bool((upper - 4).abs() < 1e-4)
     (True, True)
     """
-    check(rank=rank)
-    check(least=rank + 1, products=products)
+    whole("rank", rank, 1)
+    whole("products", products, rank + 1)
     blocks = Blocks(op, partition)
     V = gaussian(op, rank, seeded(seed))
     norms, steps, bounds = blocks.norms(V).norm(dim=1, keepdim=True), products // (rank + 1), []

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from companion.arguments import whole
 from companion.hessian.base import LinearOperator
 from companion.hessian.blocks import block_labels, block_sum
 from companion.hessian.estimate import Estimate, estimate
-from companion.hessian.probes import NUMBERS, check, pairs, seeded
+from companion.hessian.probes import NUMBERS, pairs, seeded
 
 ZERO = 1e-290  # a zero row's log goes in as that of 2.2e-308; less than this comes out as 0
 GROUPS = 32  # groups of probes of which the geometric mean keeps running sums; 8 for large d
@@ -71,7 +72,7 @@ def summed(
 
 
 def _all_logs(op: LinearOperator, n: int, seed: int, progress: bool) -> Tensor:
-    check(least=3, products=n)
+    whole("products", n, 3)
     return torch.cat(list(cauchy_logs(op, n, seeded(seed), progress)), 1)
 
 
@@ -254,7 +255,7 @@ def geometric_mean(
     >>> abs(value - 1000) < 3 * stderr < 100
     tensor(True)
     """
-    check(least=3, products=products)
+    whole("products", products, 3)
     means = LogMeans(op, seeded(seed), progress)
     means.add(products)
     return means.estimate(seed, partition)

@@ -31,10 +31,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from companion.arguments import whole
 from companion.hessian.base import LinearOperator
 from companion.hessian.estimate import Estimate, estimate
 from companion.hessian.lanczos import Lanczos
-from companion.hessian.probes import check, gaussian, seeded
+from companion.hessian.probes import gaussian, seeded
 from companion.progress import bar
 
 
@@ -94,7 +95,7 @@ def extreme_eigenvalues(
     >>> round(smallest.value.item(), 4), round(largest.value.item(), 4)
     (-3.0, 5.0)
     """
-    check(k=k)
+    whole("k", k, 1)
 
     def look(runs: list[Lanczos]):
         ritz = [run.ritz() for run in runs]
@@ -148,7 +149,7 @@ def spectral_norm(
 
 def _search(op, tolerance, products, seed, progress, confidence, look):
     """Take steps, from one start or several, until ``look`` finds enough; return what it found."""
-    check(products=products)
+    whole("products", products, 1)
     if not tolerance >= 0:
         raise ValueError(f"tolerance: expected a number of at least 0, got {tolerance}")
     if not 0 < confidence < 1:

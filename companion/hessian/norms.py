@@ -5,10 +5,11 @@ import numbers
 
 from torch import Tensor
 
+from companion.arguments import whole
 from companion.hessian.base import LinearOperator
 from companion.hessian.cauchy import LogMeans, cauchy_median, geometric_mean, scale_mle
 from companion.hessian.estimate import Estimate
-from companion.hessian.probes import check, seeded
+from companion.hessian.probes import seeded
 from companion.hessian.rows import (
     Draws,
     all_rows,
@@ -104,7 +105,7 @@ def norm11(
 
 def _to_budget(op, products, seed, partition, progress) -> Estimate:
     """Spend half on probes; the other half on whichever promises the smaller error."""
-    check(least=6, products=products)
+    whole("products", products, 6)
     if products >= op.d:
         return all_rows(op, partition, progress)
     means = LogMeans(op, seeded(seed), progress)

@@ -1,6 +1,5 @@
 """Random columns and their products with an operator: a few at a time, watched, free of NaN."""
 
-import numbers
 from collections.abc import Callable, Iterator
 
 import torch
@@ -57,10 +56,3 @@ def signs(op: LinearOperator, generator: torch.Generator) -> Callable[[int], Ten
 def gaussian(op: LinearOperator, n: int, generator: torch.Generator) -> Tensor:
     """Return n normal probes as columns (d, n), drawn in float64."""
     return torch.randn(n, op.d, generator=generator, dtype=torch.float64).T.to(op.device, op.dtype)
-
-
-def check(least: int = 1, **counts: int) -> None:
-    """Refuse counts that are not integers of at least ``least``, by their names."""
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-            raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")

@@ -5,11 +5,12 @@ import math
 import torch
 from torch import Tensor
 
+from companion.arguments import whole
 from companion.hessian.base import LinearOperator
 from companion.hessian.blocks import block_labels, block_sum
 from companion.hessian.cauchy import ZERO, LogMeans
 from companion.hessian.estimate import Estimate, estimate
-from companion.hessian.probes import check, chunks, pairs, seeded, signs
+from companion.hessian.probes import chunks, pairs, seeded, signs
 
 FEWEST = 8  # draws within a block below which its standard error is not reported
 
@@ -75,7 +76,7 @@ def uniform_rows(
     >>> uniform_rows(Dense(torch.ones(40, 40)), 5).value
     tensor(1600.)
     """
-    check(least=2, products=(m := products))
+    whole("products", (m := products), 2)
     if m > op.d:
         raise ValueError(f"products: expected 2 to d = {op.d}, got {m}")
     rows = torch.randperm(op.d, generator=seeded(seed))[:m]
@@ -130,7 +131,7 @@ def rademacher_rows(
     >>> abs(value - 5050) < 3 * stderr < 400
     tensor(True)
     """
-    check(least=6, products=products)
+    whole("products", products, 6)
     if not 0 < floor <= 1:
         raise ValueError(f"floor: expected a share above 0 and at most 1, got {floor!r}")
     generator = seeded(seed)
@@ -195,7 +196,7 @@ def cauchy_rows(
     >>> bool((value / 5050**2 - 1).abs() < 1e-5)  # rank one: all q share their error
     True
     """
-    check(least=6, products=products)
+    whole("products", products, 6)
     generator = seeded(seed)
     means = LogMeans(op, generator, progress)
     means.add(products // 2)

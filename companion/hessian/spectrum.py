@@ -7,10 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from companion.arguments import whole
 from companion.hessian.base import LinearOperator
 from companion.hessian.estimate import Estimate
 from companion.hessian.lanczos import Lanczos
-from companion.hessian.probes import check, gaussian, seeded
+from companion.hessian.probes import gaussian, seeded
 from companion.progress import bar
 
 
@@ -100,8 +101,8 @@ def spectrum(
     >>> bool((mean.value - 2).abs() < 4 * mean.stderr)
     True
     """
-    check(least=2, probes=probes)
-    check(steps=steps)
+    whole("probes", probes, 2)
+    whole("steps", steps, 1)
     run = Lanczos(op, gaussian(op, probes, seeded(seed)), steps)
     with bar(run.steps, progress, desc="spectrum") as shown:
         while run.more:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from companion.arguments import whole
 from companion.hessian.base import LinearOperator
 from companion.hessian.estimate import Estimate, estimate
-from companion.hessian.probes import check, chunks, pairs, seeded, signs
+from companion.hessian.probes import chunks, pairs, seeded, signs
 
 
 def trace(
@@ -168,7 +169,7 @@ def hutchpp(
     >>> round(estimate.value.item(), 4)
     1.0
     """
-    check(least=6, products=products)
+    whole("products", products, 6)
     if products % 3:
         raise ValueError(f"products: expected a multiple of three, got {products}")
     m, generator = products // 3, seeded(seed)
@@ -203,7 +204,7 @@ def _mean(op, n, draw, progress, sample, desc) -> tuple[Tensor, Tensor]:
 
     In float64 no square of what fits into float32 over- or underflows.
     """
-    check(least=2, products=n)
+    whole("products", n, 2)
     mean, square, done = 0.0, 0.0, 0  # square: the sum of squared deviations (Chan et al.)
     for V, AV in pairs(op, n, draw, progress, desc):
         x, k = sample(V, AV), V.shape[1]

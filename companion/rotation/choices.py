@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from companion.arguments import whole
 from companion.rotation.operators import (
     Blocks,
     Composed,
@@ -17,7 +18,6 @@ from companion.rotation.operators import (
     Permutation,
     Rotation,
     check_matrix,
-    count,
 )
 from companion.rotation.vectors import describe, listed
 
@@ -214,9 +214,9 @@ def _haar(d: int, generator) -> Tensor:
 
 
 def _chain(d, generator, rounds, dtype, device) -> Rotation:
-    sizes = _three_factors(count("d", d))
+    sizes = _three_factors(whole("d", d, 1))
     steps = []
-    for _ in range(count("rounds", rounds)):
+    for _ in range(whole("rounds", rounds, 1)):
         order = torch.randperm(d, generator=generator).to(device)
         factors = [_haar(k, generator).to(device, dtype) for k in sizes]
         steps = [Kronecker(factors, d), Permutation(order), *steps]
@@ -247,6 +247,4 @@ def _matrices(params, factors) -> Rotation:
 
 
 def _generator(seed: int) -> torch.Generator:
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed: expected an integer, got {seed!r}")
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(whole("seed", seed))

@@ -68,8 +68,9 @@ class RotatedModel(nn.Module):
     Parameters
     ----------
     model : Module
-        Copied. Its trained parameters, in the order of ``named_parameters()``, are the vector that
-        is rotated; frozen ones and buffers stay as they are.
+        Copied, so that it stays as it is. Its trained parameters, in the order of
+        ``named_parameters()``, are the vector that is rotated; a weight or module that has several
+        names counts once. Frozen parameters and buffers stay as they are.
     rotation : Rotation
         R, of d = the number of trained parameters, of their dtype and device.
 
@@ -99,6 +100,15 @@ class RotatedModel(nn.Module):
         super().__init__()
         self.model, self.rotation = copy.deepcopy(model), rotation
         self.names = [k for k, p in self.model.named_parameters() if p.requires_grad]
+        # Where a parameter is read: once a module, however many names it has. (torch, told of two
+        # names of one place, would not put the parameter back.)
+        canonical = {p: k for k, p in self.model.named_parameters()}
+        self.places = [
+            (f"{module}.{k}" if module else k, canonical[p])
+            for module, own in self.model.named_modules()
+            for k, p in own.named_parameters(recurse=False, remove_duplicate=False)
+            if p.requires_grad
+        ]
         params = listed(self.coordinates())
         d = sum(p.numel() for p in params)
         if d != rotation.d:
@@ -124,10 +134,11 @@ class RotatedModel(nn.Module):
             p.copy_(value)
 
     def forward(self, *inputs, **options):
-        return functional_call(self.model, self.native(), inputs, options)
+        native = self.native()
+        placed = {place: native[name] for place, name in self.places}
+        return functional_call(self.model, placed, inputs, options, tie_weights=False)
 
     def _apply(self, fn, recurse=True):
-        super()._apply(fn, recurse)
-        p = self.coordinates()[0]
-        self.rotation = self.rotation.to(p.dtype, p.device)
-        return self
+        p = fn(self.coordinates()[0].detach())
+        self.rotation = self.rotation.to(p.dtype, p.device)  # first: it may refuse
+        return super()._apply(fn, recurse)

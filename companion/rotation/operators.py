@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from companion.arguments import whole
 from companion.rotation.vectors import describe
 
 LARGEST = 20_000  # rows of a matrix that is stored: 3.2 GB in float64
@@ -39,6 +40,9 @@ class Rotation:
         kinds = {kind for kind in kinds if kind[0].is_floating_point}
         if len(kinds) > 1:
             raise ValueError(f"expected one dtype and device, got {sorted(map(str, kinds))}")
+        for dtype, _ in kinds:
+            if dtype not in (torch.float32, torch.float64):
+                raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
         self.dtype, self.device = kinds.pop() if kinds else (None, None)
 
     def apply(self, x: Tensor, transposed: bool) -> Tensor:
@@ -116,7 +120,7 @@ class Identity(Rotation):
     """The operator that changes nothing."""
 
     def __init__(self, d: int):
-        super().__init__(count("d", d))
+        super().__init__(whole("d", d, 1))
 
     def apply(self, x, transposed):
         return x
@@ -196,11 +200,11 @@ class Kronecker(Rotation):
             if isinstance(Q, Tensor):
                 _check_orthogonal(f"factors[{number}]", Q)
             else:
-                count(f"factors[{number}]", Q)
+                whole(f"factors[{number}]", Q, 1)
         self.sizes = tuple(len(Q) if isinstance(Q, Tensor) else Q for Q in factors)
         self.axes = tuple(i for i, Q in enumerate(factors) if isinstance(Q, Tensor))
         self.n = math.prod(self.sizes)
-        d = self.n if d is None else count("d", d)
+        d = self.n if d is None else whole("d", d, 1)
         if d < self.n:
             raise ValueError(f"d: expected at least {self.n}, the product of the factors, got {d}")
         super().__init__(d, [factors[i] for i in self.axes])
@@ -233,16 +237,9 @@ class Blocks(Rotation):
         return torch.cat([rotation.apply(piece, transposed) for rotation, piece in pieces], -1)
 
 
-def count(name: str, value) -> int:
-    """Return a value that is an integer of at least 1; an error names it."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
-    return value
-
-
 def check_matrix(name: str, d) -> None:
     """Refuse a number of rows whose square does not fit into memory."""
-    if count(name, d) > LARGEST:
+    if whole(name, d, 1) > LARGEST:
         raise ValueError(
             f"{name}: a matrix of {d:,} rows takes {8 * d * d / 2**30:,.0f} GiB; the limit is "
             f"{LARGEST:,}. Use chain(d), which stores small matrices only"

@@ -20,7 +20,8 @@ class RotatedOptimizer(torch.optim.Optimizer):
     Parameters
     ----------
     params : iterable of Tensor
-        The trained parameters, as one vector in this order; one dtype and device.
+        The trained parameters, as one vector in this order; one dtype and device. Those that
+        require no gradient are left alone and do not count.
     optimizer : callable
         Makes the inner optimizer of a list of one vector: ``lambda params: Adam(params, lr=0.1)``.
         Its options are the outer one's too, so that schedulers may change them.
@@ -30,7 +31,13 @@ class RotatedOptimizer(torch.optim.Optimizer):
     Notes
     -----
     A step costs three products with R; memory: two vectors of d numbers and the inner state, which
-    is what ``state_dict`` holds. A parameter without a gradient has one of zero.
+    is what ``state_dict`` holds. A parameter without a gradient has one of zero, since a rotation
+    mixes it with the others; where none has one, the step does nothing.
+
+    Raises
+    ------
+    ValueError
+        Another d; a parameter twice; at a step, a parameter frozen since or a sparse gradient.
 
     Examples
     --------
@@ -45,7 +52,10 @@ class RotatedOptimizer(torch.optim.Optimizer):
     """
 
     def __init__(self, params, optimizer: Callable, rotation: Rotation):
-        params = listed(params)
+        params = [params] if isinstance(params, torch.Tensor) else list(params)
+        params = listed([p for p in params if getattr(p, "requires_grad", True)])
+        if len({id(p) for p in params}) < len(params):
+            raise ValueError("params: expected each parameter once, got one twice")
         d = sum(p.numel() for p in params)
         if d != rotation.d:
             raise ValueError(f"rotation: the parameters have {d} numbers, got d={rotation.d}")
@@ -69,6 +79,12 @@ class RotatedOptimizer(torch.optim.Optimizer):
         options = {k: v for k, v in self.param_groups[0].items() if k != "params"}
         self.inner.param_groups[0].update(options)
         params = self.param_groups[0]["params"]
+        if all(p.grad is None for p in params):
+            return loss
+        for i, p in enumerate(params):
+            if not p.requires_grad or (p.grad is not None and p.grad.layout != torch.strided):
+                what = "its gradient is sparse" if p.requires_grad else "it was frozen meanwhile"
+                raise ValueError(f"params[{i}]: {what}; a rotation mixes all of them")
         before = self.rotation.T(flatten(params))
         self.x.copy_(before)
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]

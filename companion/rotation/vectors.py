@@ -14,8 +14,10 @@ def flatten(tensors: Iterable[Tensor]) -> Tensor:
 def unflatten(x: Tensor, like: Iterable[Tensor]) -> list[Tensor]:
     """Return a vector as tensors of given shapes: the inverse of `flatten`."""
     like = list(like)
+    if x.shape != (d := sum(z.numel() for z in like),):
+        raise ValueError(f"x: expected shape ({d},), got {tuple(x.shape)}")
     pieces = x.split([z.numel() for z in like])
-    return [piece.view(z.shape) for piece, z in zip(pieces, like, strict=True)]
+    return [piece.reshape(z.shape) for piece, z in zip(pieces, like, strict=True)]
 
 
 def listed(params) -> list[Tensor]:

@@ -22,16 +22,27 @@ from companion.rotation import (
 )
 from tests.rotation.cases import F64, RULES
 
+X = torch.nn.Parameter(torch.ones(2))
+
+
+def stepped(sparse=False, freeze=False):
+    """Take a step with a sparse gradient, or with a weight frozen after the optimizer was made."""
+    table, bias = nn.Embedding(3, 2, sparse=sparse), nn.Parameter(torch.ones(2))
+    optimizer = RotatedOptimizer([table.weight, bias], RULES["SGD"], haar(8))
+    (table(torch.tensor([0, 2])) + bias).sum().backward()
+    bias.requires_grad_(not freeze)
+    optimizer.step()
+
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: haar(0), "d: expected an integer of at least 1, got 0"),
+        (lambda: haar(0), "d: expected at least 1, got 0"),
         (lambda: haar(3.0), r"d: .*got 3\.0"),
         (lambda: haar(30_000), r"d: a matrix of 30,000 rows takes 7 GiB; .*chain\(d\)"),
         (lambda: Identity(10**8).dense(), "dense: a matrix of 100,000,000 rows"),
-        (lambda: haar(3, 0.5), "seed: expected an integer, got 0.5"),
-        (lambda: chain(10, rounds=0), "rounds: expected an integer of at least 1, got 0"),
+        (lambda: haar(3, 0.5), "seed: expected a whole number, got 0.5"),
+        (lambda: chain(10, rounds=0), "rounds: expected at least 1, got 0"),
         (lambda: matrix(torch.ones(2, 2)), r"factors\[0\]: .*QᵀQ is off by 2"),
         (lambda: matrix(torch.full((2, 2), torch.nan)), r"factors\[0\]: expected an orthogonal"),
         (lambda: matrix(torch.eye(2, 3)), r"factors\[0\]: expected a real square matrix.*\(2, 3\)"),
@@ -40,7 +51,7 @@ from tests.rotation.cases import F64, RULES
             lambda: Kronecker([2, 3], d=5),
             "d: expected at least 6, the product of the factors, got 5",
         ),
-        (lambda: Kronecker([2, 0]), r"factors\[1\]: expected an integer of at least 1, got 0"),
+        (lambda: Kronecker([2, 0]), r"factors\[1\]: expected at least 1, got 0"),
         (lambda: Permutation([0, 2]), r"order: expected each of 0, …, d - 1 once"),
         (lambda: Permutation(torch.tensor([0, 0])), "order: expected each"),
         (lambda: Blocks([]), "rotations: expected at least one, got none"),
@@ -75,17 +86,30 @@ from tests.rotation.cases import F64, RULES
         (lambda: rotate(3, haar(5)), "target: expected a function or a Module, got 3"),
         (lambda: rotate(MLP([2, 2]), torch.eye(6)), "rotation: expected a Rotation"),
         (
-            lambda: RotatedOptimizer([torch.zeros(2)], RULES["Adam"], haar(3)),
+            lambda: RotatedOptimizer([X], RULES["Adam"], haar(3)),
             "rotation: the parameters have 2 numbers, got d=3",
         ),
         (
-            lambda: RotatedOptimizer([torch.zeros(2)], lambda p: 3, haar(2)),
+            lambda: RotatedOptimizer([X], lambda p: 3, haar(2)),
             "optimizer: expected a function params -> optimizer, got 3",
         ),
         (
-            lambda: RotatedOptimizer([torch.zeros(2)], RULES["Adam"], haar(2)).add_param_group({}),
+            lambda: RotatedOptimizer([X], RULES["Adam"], haar(2)).add_param_group({}),
             "a RotatedOptimizer has one group",
         ),
+        (lambda: haar(3, dtype=torch.bfloat16), "dtype: expected torch.float32 or .*bfloat16"),
+        (lambda: rotate(MLP([2, 2]), haar(6)).half(), "dtype: expected torch.float32 or .*float16"),
+        (lambda: rotate(MLP([2, 2]), haar(6)).write(torch.zeros(5)), r"x: .*\(6,\), got \(5,\)"),
+        (
+            lambda: RotatedOptimizer([X, X], RULES["Adam"], haar(4)),
+            "params: expected each parameter once",
+        ),
+        (
+            lambda: RotatedOptimizer([torch.nn.Parameter(X, False)], RULES["Adam"], haar(2)),
+            "params: expected at least one trained parameter",
+        ),
+        (lambda: stepped(sparse=True), r"params\[0\]: its gradient is sparse"),
+        (lambda: stepped(freeze=True), r"params\[1\]: it was frozen meanwhile"),
     ],
 )
 def test_errors_name_the_argument_and_the_value(call, message):

@@ -12,7 +12,15 @@ from companion import optim
 from companion.data import digits
 from companion.models import GPT, MLP, GPTConfig, resnet18
 from companion.problems import Quadratic
-from companion.rotation import chain, flatten, haar, output_wise, rotate, rotate_gradient
+from companion.rotation import (
+    RotatedOptimizer,
+    chain,
+    flatten,
+    haar,
+    output_wise,
+    rotate,
+    rotate_gradient,
+)
 from companion.simulate import trajectory
 from companion.train import cross_entropy, fit, sweep
 from tests.rotation.cases import F64, equal, model_and_data
@@ -66,6 +74,49 @@ def test_networks_rotate(kind):
     cross_entropy(rotated(x), y).backward()
     native = torch.autograd.grad(cross_entropy(model(x), y), model.parameters())
     equal(R(flatten(p.grad for p in rotated.parameters())), flatten(native), 1e-9)
+
+
+class Named(nn.Module):
+    """One module under two names, one weight in two modules, and a norm that is used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.other = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.again, self.other.weight = self.first, self.first.weight
+        self.norm = nn.BatchNorm1d(3)
+        self.blocks = nn.ModuleList([self.norm, nn.Tanh(), self.norm, self.other])
+
+    def forward(self, x):
+        x = self.again(torch.tanh(self.first(x)))
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_modules_and_weights_with_several_names_train_as_one(freeze):
+    torch.manual_seed(0)
+    model, x = Named().double(), torch.randn(6, 3, **F64)
+    model.first.bias.requires_grad_(not freeze)
+    params = [p for p in model.parameters() if p.requires_grad]
+    before = flatten(model.state_dict().values()).clone()
+    R = haar(sum(p.numel() for p in params), 0, **F64)
+    rotated, twin = rotate(model, R), copy.deepcopy(model)
+    outside = torch.optim.Adam([p for p in rotated.parameters() if p.requires_grad], lr=0.02)
+    inside = RotatedOptimizer(twin.parameters(), lambda p: torch.optim.Adam(p, lr=0.02), R)
+    for _ in range(5):
+        for net, optimizer in ((rotated, outside), (twin, inside)):
+            optimizer.zero_grad()
+            net(x).square().sum().backward()
+            optimizer.step()
+        trained = [p for p in twin.parameters() if p.requires_grad]
+        equal(flatten(rotated.native().values()), flatten(trained), 1e-10)
+    assert rotated.model.again is rotated.model.first
+    assert rotated.model.other.weight is rotated.model.first.weight
+    equal(flatten(model.state_dict().values()), before, 0)
+    if freeze:
+        equal(twin.first.bias, model.first.bias, 0)
+        equal(rotated.model.first.bias, model.first.bias, 0)
 
 
 def test_frozen_parameters_and_buffers_stay():

@@ -123,6 +123,30 @@ def test_a_rotated_optimizer_is_an_optimizer(tmp_path):
     equal(flatten(parts.parameters()), flatten(whole.parameters()), 0)
 
 
+def test_gradients_in_reused_buffers_leave_the_state_alone():
+    """The trajectory of SGD with momentum, one buffer overwritten in place, is the native one."""
+    x = nn.Parameter(torch.zeros(2, **F64))
+    R = haar(2, 0, **F64)
+    optimizer = RotatedOptimizer([x], lambda p: torch.optim.SGD(p, lr=1.0, momentum=0.9), R)
+    x.grad = torch.zeros(2, **F64)
+    for value in (1.0, 2.0, 3.0):
+        x.grad.fill_(value)
+        optimizer.step()
+    equal(x, torch.full((2,), -9.51, **F64), 1e-12)
+
+
+def test_a_step_without_any_gradient_does_nothing():
+    x = nn.Parameter(torch.ones(2, **F64))
+    make = lambda p: torch.optim.SGD(p, lr=1.0, momentum=0.9, weight_decay=0.1)  # noqa: E731
+    optimizer = RotatedOptimizer([x], make, haar(2, 0, **F64))
+    x.grad = torch.ones(2, **F64)
+    optimizer.step()
+    here = x.detach().clone()
+    x.grad = None
+    optimizer.step()
+    equal(x, here, 0)
+
+
 def test_a_missing_gradient_counts_as_zero():
     a, b = nn.Parameter(torch.ones(2, **F64)), nn.Parameter(torch.ones(1, **F64))
     R = haar(3, 0, **F64)
