@@ -21,17 +21,5 @@ from companion.data.fetch import MD5, MIRRORS, cache_dir
 from companion.data.sets import MEAN_STD, Dataset, cifar10, digits, fashion_mnist, mnist
 from companion.data.texts import Text, text
 
-__all__ = [
-    "Dataset",
-    "digits",
-    "mnist",
-    "fashion_mnist",
-    "cifar10",
-    "MEAN_STD",
-    "Text",
-    "text",
-    "Batches",
-    "cache_dir",
-    "MIRRORS",
-    "MD5",
-]
+__all__ = ["Dataset", "digits", "mnist", "fashion_mnist", "cifar10", "Text", "text", "Batches"]
+__all__ += ["MEAN_STD", "cache_dir", "MIRRORS", "MD5"]

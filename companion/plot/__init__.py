@@ -25,27 +25,6 @@ from companion.plot.theme import (
     style,
 )
 
-__all__ = [
-    "style",
-    "look",
-    "looks",
-    "stamp",
-    "curves",
-    "sensitivity",
-    "heatmap",
-    "paths",
-    "animate_paths",
-    "animate",
-    "Animation",
-    "LOOKS",
-    "LABELS",
-    "BAND",
-    "BLUE",
-    "ORANGE",
-    "GREEN",
-    "RED",
-    "PURPLE",
-    "BROWN",
-    "GREY",
-    "SKY",
-]
+__all__ = ["style", "look", "looks", "stamp", "curves", "sensitivity", "heatmap", "paths"]
+__all__ += ["animate", "animate_paths", "Animation", "LOOKS", "LABELS", "BAND"]
+__all__ += ["BLUE", "ORANGE", "GREEN", "RED", "PURPLE", "BROWN", "GREY", "SKY"]
