@@ -26,7 +26,7 @@ def symmetric(d: int, seed: int) -> Tensor:
 
 
 def numbers(answer) -> Tensor:
-    """Return an answer as a new tensor on the CPU, in float64, complex128 or bool.
+    """Return an answer as a new tensor on the CPU: float64, bool, or complex128 where it has to be.
 
     Parameters
     ----------
@@ -43,6 +43,8 @@ def numbers(answer) -> Tensor:
         with torch._C.DisableTorchFunctionSubclass():  # a subclass may redefine anything
             answer = answer.detach().cpu()
             answer = answer if answer.layout == torch.strided else answer.to_dense()
+            if answer.is_complex() and not answer.imag.any():
+                answer = answer.real
             wide = torch.complex128 if answer.is_complex() else torch.float64
             return answer.to(torch.bool if answer.dtype == torch.bool else wide, copy=True)
     if hasattr(type(answer), "__array__"):
@@ -61,7 +63,7 @@ def numbers(answer) -> Tensor:
     if isinstance(answer, bool):
         return torch.tensor(answer)
     if isinstance(answer, complex):
-        return torch.tensor(answer, dtype=torch.complex128)
+        return numbers(torch.tensor(answer, dtype=torch.complex128))
     if not hasattr(type(answer), "__float__"):
         fail(f"expected a number or tensor, got {show(answer)}")
     return double(float(answer))
@@ -117,14 +119,12 @@ def expect(got, expected, rtol: float = 1e-6, hint: str = "", what: str = "") ->
         if want.numel() > SHOWN:
             place = tuple((~same).nonzero()[0].tolist())
             prefix, have, want = f"{prefix}entry {list(place)}: ", have[place], want[place]
-        values = [
-            value if isinstance(value, int) else tensor.tolist()
-            for value, tensor in ((expected, want), (got, have))
-        ]
+        pair = want.tolist(), have.tolist()
         for digits in range(4, 18):  # as many as it takes to tell them apart
-            texts = [show(value, digits) for value in values]
-            if texts[0] != texts[1]:
+            if show(pair[0], digits) != show(pair[1], digits):
                 break
+        given = zip((expected, got), pair, strict=True)
+        texts = [show(z if isinstance(z, int) else number, digits) for z, number in given]
         fail(f"{prefix}expected {texts[0]}, got {texts[1]}", hint)
 
 

@@ -100,7 +100,7 @@ FOUNDATIONS = {
             "torch.ones(t)": "Cauchy",
             "gradients_of_longest_step(t, beta1, beta2).flip(0)": "Cauchy",
             "torch.ones(3)": "expected 200 gradients",
-            "torch.ones(t) / 0": "NaN or infinite",
+            "torch.ones(t) / 0": "NaN, infinite",
             "None": "not yet",
             "-7 * gradients_of_longest_step(t, beta1, beta2)": RIGHT,
         },

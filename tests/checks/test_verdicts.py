@@ -1,11 +1,15 @@
+import io
 import math
 import re
+import sys
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
 from companion import checks, optim
-from companion.checks import check, check_rule, check_value, expect, fail
+from companion.checks import against, check, check_rule, check_value, expect, fail
 
 
 def adam(x, g, s, t, h):
@@ -108,6 +112,28 @@ def test_wrong_rules_are_told_what_differs(rule, message):
         (torch.ones(2), [1, 1], True),
         ([1.0, 1.0], torch.ones(2, dtype=torch.float64), True),
         (torch.ones(2), torch.ones(3), False),
+        (0.5 + 1e-6, 0.5, False),
+        (1 + 1e-9, 1, False),  # an int is a count
+        (np.float32(0.2), 0.2, True),
+        (Fraction(1, 4), 0.25, True),
+        ([[0.25]], 0.25, True),
+        (range(3), [0, 1, 2], True),
+        (torch.ones(3, 1), torch.ones(3), False),
+        (torch.ones(1, 3), torch.ones(3), False),
+        ([True, False], [True, False], True),
+        ([1.0, True], [1.0, 1.0], False),
+        (np.bool_(True), True, True),
+        (np.bool_(True), 1.0, False),
+        (complex(0.5, 1e-3), 0.5, False),
+        (10**400, 1.0, False),
+        (math.inf, math.inf, True),
+        (-math.inf, math.inf, False),
+        (1.0, math.inf, False),
+        (math.nan, math.nan, False),
+        ("0.5", 0.5, False),
+        (3e-10, 1e-10, False),  # an error is relative, however small the number
+        ([1.0, 3e-8], [1.0, 1e-8], False),
+        ([1.0, 1e-10], [1.0, 0.0], True),
         (1e-10, 0.0, True),
         (1e-6, 0.0, False),
         (math.nan, 0.0, False),
@@ -122,6 +148,69 @@ def test_values_are_compared(got, expected, passed):
     verdict = check_value(got, expected)
     assert verdict.passed == passed
     assert ("correct" in verdict.message) == passed
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "message"),
+    [
+        (0.99982, 0.99978, "expected 0.99978, got 0.99982"),
+        (1 + 1e-9, 1, "expected 1, got 1.000000001"),
+        (torch.arange(20.0), torch.arange(20.0) * 2, "entry [1]: expected 2.0, got 1.0"),
+        ("x" * 10**6, 1.0, "xxx...xxx"),
+        (range(10**6), 1.0, "expected shape (), got (1000000,)"),
+    ],
+)
+def test_a_message_is_short_and_tells_the_two_apart(got, expected, message):
+    told = check_value(got, expected).message
+    assert message in told
+    assert len(told) < 150
+
+
+def test_a_verdict_never_escapes_but_for_ctrl_c(monkeypatch):
+    @check
+    def check_two(answer):
+        expect(answer(2), 4)
+
+    def leave():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_two(lambda x: leave())
+    assert "SystemExit was raised: 3." in check_two(lambda x: sys.exit(3)).message
+    assert "Failed was raised" in check_two(lambda x: pytest.fail("no")).message
+    assert len(check_two(lambda x: float("x" * 10**6)).message) < 400
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert "β" in check_two(lambda x: {}["β"]).message
+    sys.stdout.close()
+    assert check_two(lambda x: 4).passed
+
+
+def test_a_student_sees_copies_of_tensors_lists_and_hyper_parameters():
+    def reference(x, numbers):
+        return x.sum() * len(numbers)
+
+    def spoiling(x, numbers):
+        answer = reference(x, numbers)
+        x.zero_()
+        numbers.clear()
+        return answer
+
+    cases, rule = [(torch.ones(2), [1, 2, 3])], optim.Adam.rule
+    assert against(cases, "")(reference)(spoiling).passed
+    assert cases[0][0].tolist() == [1, 1]
+    assert len(cases[0][1]) == 3
+
+    def spoiling_rule(x, g, s, t, h):
+        answer = rule(x.clone(), g.clone(), type(s)(*(z.clone() for z in s)), t, h)
+        for z in (x, g, *s):
+            z.zero_()
+        h.lr = 0.0
+        return answer
+
+    assert check_rule(spoiling_rule, optim.Adam).passed
+    assert check_rule(
+        spoiling_rule, optim.Adam, init=optim.Adam.State(*torch.zeros(2, 3).double())
+    ).passed
 
 
 @pytest.mark.parametrize("got", [None, ...])
