@@ -7,6 +7,7 @@ from companion.hessian.cauchy import median_factor
 
 X, V, H = double([1.0, -2.0, 0.5]), double([1.0, 3.0, -1.0]), symmetric(5, 1)
 CAUCHY = torch.empty(4, 11, dtype=torch.float64).cauchy_(generator=torch.Generator().manual_seed(0))
+P = double([0.05, 0.1, 0.15, 0.2, 0.5])
 SIGNS = torch.randint(2, (5, 8), generator=torch.Generator().manual_seed(0)).double() * 2 - 1
 STDERR = "standard deviation of the terms (over their number less one) / root of their number"
 
@@ -51,11 +52,7 @@ def check_corrected_median(X):
 @against(
     {
         "equal p": (H.matmul, double([0.2] * 5), torch.tensor([0, 3, 4])),
-        "unequal p": (
-            H.matmul,
-            double([0.05, 0.1, 0.15, 0.2, 0.5]),
-            torch.tensor([4, 4, 1, 2, 4, 3]),
-        ),
+        "unequal p": (H.matmul, P, torch.tensor([4, 4, 1, 2, 4, 3])),
     },
     hint={
         "estimate": "divide the norm of each drawn row by its probability, and take the mean",

@@ -33,11 +33,7 @@ def check_zeros_until(K, beta1, beta2):
 
 
 @against(
-    [
-        double([10.0] + [-1.0] * 9),
-        double([3.0, 1.0, -1.0, -2.0, 0.5]),
-        double([1.0, 1.0, -1.5]),
-    ],
+    [double(g) for g in ([10.0] + [-1.0] * 9, [3.0, 1.0, -1.0, -2.0, 0.5], [1.0, 1.0, -1.5])],
     hint="set the bracket to zero and solve for β₂; moments are means over the batches",
 )
 def check_needed_beta2(g):

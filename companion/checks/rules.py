@@ -90,7 +90,5 @@ def _student_step(rule, known: dict):
 
 
 def _names(h, fields):
-    hyper = [
-        n for n, v in vars(h).items() if isinstance(v, (int, float)) and not isinstance(v, bool)
-    ]
+    hyper = [name for name, value in vars(h).items() if type(value) in (int, float)]
     return ", ".join(["x", "g", "s", "t", "h", *fields, *hyper])

@@ -82,7 +82,8 @@ def check(function):
     def checked(*answers, **options) -> Verdict:
         passed = False
         try:
-            function(*(_guard(answer) for answer in answers), **options)
+            plain = (z if isinstance(z, type) or not callable(z) else guarded(z) for z in answers)
+            function(*plain, **options)
             passed, message = True, "correct"
         except KeyboardInterrupt:
             raise
@@ -100,10 +101,6 @@ def check(function):
         return verdict
 
     return checked
-
-
-def _guard(answer):
-    return guarded(answer) if callable(answer) and not isinstance(answer, type) else answer
 
 
 def _text(error):
