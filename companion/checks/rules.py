@@ -67,7 +67,7 @@ def _student_step(rule, known: dict):
     names = [
         name
         for name, parameter in inspect.signature(rule).parameters.items()
-        if name in known or parameter.default is parameter.empty
+        if name in known or (parameter.default is parameter.empty and "*" not in str(parameter))
     ]
     for name in names:
         if name not in known:

@@ -44,6 +44,8 @@ def sign(x, g, lr):
         (adam_with_its_own_state, optim.Adam, {"init": (torch.zeros(3), torch.zeros(3))}),
         (sign, optim.SignSGD, {"lr": 0.1}),
         (lambda x, g, h: x - h.lr * g, optim.SGD, {"lr": 0.1}),
+        (lambda x, g, lr, scale=1.0, *_, **rest: x - scale * lr * g, optim.SGD, {"lr": 0.1}),
+        (lambda x, g, lr: (x - lr * g).numpy(), optim.SGD, {"lr": 0.1}),
         (optim.ADOPT.rule, optim.ADOPT, {}),
     ],
 )
@@ -177,6 +179,8 @@ def test_a_verdict_never_escapes_but_for_ctrl_c(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         check_two(lambda x: leave())
     assert "SystemExit was raised: 3." in check_two(lambda x: sys.exit(3)).message
+    told = check_two(lambda x: torch.zeros(2, device="meta").tolist()).message
+    assert "not right yet: NotImplementedError was raised: " in told
     assert "Failed was raised" in check_two(lambda x: pytest.fail("no")).message
     assert len(check_two(lambda x: float("x" * 10**6)).message) < 400
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
