@@ -59,7 +59,7 @@ newest: PINS = :
 lower newest: ## tests and doctests at the lower bounds of pyproject.toml, or with the newest of all
 	test -x $(VENV)-$@/bin/python || "$(PYTHON)" -m venv $(VENV)-$@
 	$(PINS) > $(VENV)-$@/pins.txt
-	$(VENV)-$@/bin/python -m pip install --quiet --upgrade -c $(VENV)-$@/pins.txt -e ".[test]"
+	$(VENV)-$@/bin/python -m pip install --quiet --upgrade -c $(VENV)-$@/pins.txt -e ".[book,test]"
 	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(VENV)-$@/bin/python -m pytest -n auto --nbmake companion tests book
 
 lint: $(STAMP) ## check style, format and workflows

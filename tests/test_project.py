@@ -1,9 +1,13 @@
 """One list of versions, one address, and an import that brings only what it needs."""
 
+import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -89,6 +93,123 @@ def test_versions_agree():
 
 def test_no_file_is_large():
     assert [path.name for path in files() if path.stat().st_size > 1_000_000] == []
+
+
+def sources(*folders):
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path, names):
+    """Modules among ``names`` that a file imports when it is imported itself."""
+
+    def statements(node):
+        for child in ast.iter_child_nodes(node):
+            if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                typing = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+                yield from () if typing else [child, *statements(child)]
+
+    package = path.relative_to(ROOT).parent.parts
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            start = ".".join([*above, *filter(None, [node.module])])
+            inner = [f"{start}.{alias.name}" for alias in node.names]
+            found = [name if name in names else start for name in inner]
+        else:
+            continue
+        yield from (name for name in found if name in names)
+
+
+def graph(room):
+    """What imports what in the package: modules, or (with ``room``) its folders and files."""
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sources("companion")
+    }
+    shown = {name: ".".join(name.split(".")[: 2 if room else None]) for name in paths}
+    arrows = {name: set() for name in shown.values()}
+    for name, path in paths.items():
+        arrows[shown[name]] |= {shown[other] for other in imports(path, paths)} - {shown[name]}
+    return arrows
+
+
+@pytest.mark.parametrize("room", [False, True], ids=["modules", "rooms"])
+def test_nothing_imports_in_a_circle(room):
+    arrows = graph(room)
+    while free := [name for name, to in arrows.items() if not to & set(arrows)]:
+        for name in free:
+            del arrows[name]
+    way = list(arrows)[:1]
+    while way and way[-1] not in way[:-1]:  # what is left leads on for ever
+        way.append(min(arrows[way[-1]] & set(arrows)))
+    assert way[way.index(way[-1]) if way else 0 :] == []
+
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_that_a_document_names_exists(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = re.findall(r"`([\w.-]*/[\w./-]*|[\w-]+\.(?:md|toml|txt|yml))`|\]\(([\w./-]+)\)", text)
+    paths = {path or link for path, link in named}
+    assert len(paths) > 3
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+EXAMPLES = re.findall(
+    r"^```python\n(.*?)^```",
+    (ROOT / "README.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_examples_of_the_readme_run_without_a_warning(example, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exec(compile(example, "README.md", "exec"), {})
+
+
+def test_the_readme_lists_every_optimizer():
+    from companion import optim
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in optim.__all__ if f"`{name}`" not in text] == []
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_make_keeps_the_settings_of_the_caller_out(tmp_path):
+    place = tmp_path / "a b" / "c$d'e"
+    place.mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", place)
+    leaks = [
+        "MPLBACKEND",
+        "MATPLOTLIBRC",
+        "JUPYTER_PATH",
+        "IPYTHON_X",
+        "PYTHONSTARTUP",
+        "PYTHONPATH",
+        "PIP_TARGET",
+        "PIP_NO_DEPS",
+        "PYTEST_ADDOPTS",
+    ]
+    moved = ["MPLCONFIGDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"]
+    kept = ["PIP_INDEX_URL", "PIP_CERT", "CXX"]
+    run = subprocess.run(
+        ["make", "--no-print-directory", "--eval", "show: ; @env", "show"],
+        cwd=place,
+        env={**os.environ, **dict.fromkeys([*leaks, *moved, *kept], "of the caller")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seen = dict(line.split("=", 1) for line in run.stdout.splitlines() if "=" in line)
+    assert set(leaks) & set(seen) == set()
+    assert {name: seen[name] for name in kept} == dict.fromkeys(kept, "of the caller")
+    assert all(seen[name].startswith(f"{place}/.venv/") for name in moved)
 
 
 @pytest.mark.parametrize("module", ["companion", "companion.optim"])
