@@ -28,27 +28,7 @@ from companion.rotation.operators import (
 from companion.rotation.optimizer import RotatedOptimizer
 from companion.rotation.vectors import flatten, unflatten
 
-__all__ = [
-    "Blocks",
-    "Composed",
-    "Identity",
-    "Kronecker",
-    "Permutation",
-    "RotatedModel",
-    "RotatedOptimizer",
-    "Rotation",
-    "Transposed",
-    "chain",
-    "exponential",
-    "flatten",
-    "haar",
-    "input_wise",
-    "layer_wise",
-    "matrix",
-    "output_wise",
-    "rotate",
-    "rotate_gradient",
-    "skew",
-    "svd",
-    "unflatten",
-]
+__all__ = ["Blocks", "Composed", "Identity", "Kronecker", "Permutation", "Rotation", "Transposed"]
+__all__ += ["chain", "exponential", "haar", "input_wise", "layer_wise", "matrix", "output_wise"]
+__all__ += ["RotatedModel", "RotatedOptimizer", "flatten", "rotate", "rotate_gradient", "skew"]
+__all__ += ["svd", "unflatten"]
