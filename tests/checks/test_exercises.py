@@ -1,13 +1,21 @@
-"""The exercises as the chapters print them, and what students answer instead."""
+"""The exercises as the chapters print them, and what students answer instead.
+
+The tables hold, by chapter and check, answers with a part of what students are told. An answer is
+an expression in the arguments of the printed solution, which may call that by its name; or edits of
+the solution's text, ``old → new``, with `` ; `` between them.
+"""
 
 import ast
 
 import pytest
 import torch
 
-from tests.checks.cases import CASES
+from tests.checks.cases.convergence import CONVERGENCE
+from tests.checks.cases.foundations import FOUNDATIONS
+from tests.checks.cases.geometry import GEOMETRY
 from tests.checks.printed import CHAPTERS, exercises, namespace, verdicts
 
+CASES = FOUNDATIONS | CONVERGENCE | GEOMETRY
 EXERCISES = [exercise for chapter in CHAPTERS for exercise in exercises(chapter)]
 ANSWERS = [
     pytest.param(exercise, name, answer, told, id=f"{exercise.chapter}-{name}-{number}")
