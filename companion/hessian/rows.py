@@ -102,6 +102,9 @@ def rademacher_rows(
     .. math:: \frac1m \sum_t \frac{\|H_{i_t}\|_1}{p_{i_t}}, \qquad i_t \sim p, \quad
         p_i = (1 - f) \frac{\|H_i\|_2}{\sum_j \|H_j\|_2} + \frac fd
 
+    The draws from the two parts of p are f m and (1 - f) m exactly, f m rounded up: a mixture by
+    chance would seldom draw from the small part, and then look certain of a wrong sum.
+
     Unbiased for any p > 0. The relative variance is that of :math:`\|H_i\|_1/p_i`, over m: small
     where all rows are about equally spread out, without a bound where they are not.
 
@@ -140,9 +143,12 @@ def rademacher_rows(
     for _, x in pairs(op, probes, signs(op, generator), progress, "probes"):
         squares += x.double().square().sum(1)
     proxy = squares.sqrt().clamp_min(torch.finfo(torch.float64).tiny)
-    p = (1 - floor) * proxy / proxy.sum() + floor / op.d
+    m, proxy, uniform = products - probes, proxy / proxy.sum(), torch.full_like(proxy, 1 / op.d)
+    few = math.ceil(floor * m)
+    p = (1 - few / m) * proxy + few / m * uniform
     drawn = Draws(op, p, torch.zeros_like(p), generator, progress)
-    drawn.add(products - probes)
+    drawn.add(m - few, proxy)
+    drawn.add(few, uniform)
     return drawn.estimate(probes, seed, partition)
 
 
@@ -224,7 +230,6 @@ class Draws:
 
     def __init__(self, op, p: Tensor, q: Tensor, generator: torch.Generator, progress: bool):
         self.op, self.p, self.q, self.generator, self.progress = op, p, q, generator, progress
-        self.cumulative = p.cumsum(0).cpu()
         self.norms = {}  # of the rows seen so far
         self.rows = []
 
@@ -234,10 +239,11 @@ class Draws:
         q = means.scale()
         return cls(means.op, q / q.sum(), q, means.generator, means.progress)
 
-    def add(self, m: int) -> None:
-        """Draw m more rows."""
-        u = torch.rand(m, dtype=torch.float64, generator=self.generator) * self.cumulative[-1]
-        rows = torch.searchsorted(self.cumulative, u, right=True).clamp_max(self.op.d - 1).tolist()
+    def add(self, m: int, p: Tensor | None = None) -> None:
+        """Draw m more rows: from p, or from the part of it that is given."""
+        cumulative = (self.p if p is None else p).cumsum(0).cpu()
+        u = torch.rand(m, dtype=torch.float64, generator=self.generator) * cumulative[-1]
+        rows = torch.searchsorted(cumulative, u, right=True).clamp_max(self.op.d - 1).tolist()
         if new := sorted(set(rows) - self.norms.keys()):
             norms = row_norms(self.op, torch.tensor(new), self.progress)
             self.norms.update(zip(new, norms.tolist(), strict=True))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from companion.hessian import Dense, cauchy_rows, uniform_rows
+from companion.hessian import Dense, cauchy_rows, rademacher_rows, uniform_rows
 from companion.hessian.norms import METHODS
 from tests.hessian.matrices import ORACLES, symmetric
 
@@ -46,6 +46,17 @@ def test_blocks_of_drawn_rows_are_unbiased_and_say_what_they_do_not_know():
     covered = ((value - truth).abs() <= 1.96 * stderr)[stderr.isfinite()]
     assert 0.9 <= covered.double().mean() <= 0.98
     assert cauchy_rows(Dense(h), 80, partition=150).stderr.isnan().any()
+
+
+@pytest.mark.parametrize("values", [[1.0] + [0.0] * 59, [10 ** (-i / 2) for i in range(60)]])
+def test_few_heavy_rows_leave_no_false_certainty(values):
+    """Draws that miss the uniform part of p are alike, and wrong by the share of that part."""
+    op, true = Dense(torch.diag(torch.tensor(values, dtype=torch.float64))), sum(values)
+    runs = [rademacher_rows(op, 40, seed=seed) for seed in range(200)]
+    inside = sum(bool((run.value - true).abs() <= 2 * run.stderr + 1e-9) for run in runs)
+    assert inside >= 175
+    mean = torch.stack([run.value for run in runs]).mean()
+    assert mean == pytest.approx(true, rel=0.01)
 
 
 def test_uniform_rows_of_all_rows_are_exact():
