@@ -21,7 +21,7 @@ import torch
 from benchmarks.provenance import provenance
 from companion.grid import QUANTILES, run
 from companion.optim import ADOPT, Adam, AMSGrad
-from companion.optim.base import descend, lerp
+from companion.optim.variants import UncorrectedAdam
 from companion.problems import AdoptToy
 
 HOME = Path(__file__).parents[1] / "companion" / "results" / "toy.csv"
@@ -29,19 +29,8 @@ NAMES = {q: "median" if q == 0.5 else f"q{q * 100:.0f}" for q in QUANTILES}
 BETA2 = (0.1, 0.5, 0.9, 0.99, 0.999)
 
 
-class Uncorrected(Adam):
-    """Adam without bias correction."""
-
-    @staticmethod
-    def rule(x, g, s, t, h):
-        """Return x and the state after a step."""
-        m = lerp(s.m, g, 1 - h.beta1)
-        v = lerp(s.v, g.square(), 1 - h.beta2)
-        return descend(x, h.lr, m, v.sqrt() + h.eps), Adam.State(m, v)
-
-
 RULES = {
-    "Adam": Uncorrected,
+    "Adam": UncorrectedAdam,
     "Adam, corrected": Adam,
     "AMSGrad": partial(AMSGrad, variant="paper"),
     "ADOPT": partial(ADOPT, clip_lambda=None, eps=0.0),

@@ -12,18 +12,17 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from companion.cells import CellKernel
-from companion.optim import fused
-from companion.optim.options import RANGES, check
+from companion.kernels.build import Untranslatable
+from companion.kernels.cells import GridKernel
+from companion.optim.stack import Stack
 from companion.progress import bar
-from companion.simulate import bind, broadcast_shape, hyper_parameters, tidy
+from companion.simulate import bind, tidy
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 TEMPORARIES = 16  # tensors of the size of x that a step may hold at once, its gradient included
@@ -274,8 +273,9 @@ class _Plan:
 
         self.schedules = {k: v for k, v in hyper.items() if k != "partition" and callable(v)}
         first = {"lr": hyper["lr"](1)} if "lr" in self.schedules else {}
-        self.h = hyper_parameters(optimizer, x0.shape[-1], **{**hyper, **first})
-        shape = broadcast_shape(x0, vars(self.h))
+        self.stack = Stack(optimizer, **{**hyper, **first})
+        self.h = self.stack.h
+        shape = self.stack.shape(x0)
         shape = torch.Size((*([1] * (2 - len(shape))), *shape))
         if seeds is not None and shape[-2] not in (1, seeds):
             raise ValueError(f"seeds is {seeds}, but x0 and the options have {shape[-2]}")
@@ -306,31 +306,31 @@ class _Plan:
         x = self.x0.expand(self.cells, self.seeds, self.d)[cells]
         return x.permute(1, 2, 0).clone(memory_format=torch.contiguous_format).permute(2, 0, 1)
 
-    def hyper(self, cells: slice, exact: bool) -> SimpleNamespace:
-        """Return the options of some cells, in float64 if exact and else in the dtype of x."""
-        like = {"device": self.device, "dtype": torch.float64 if exact else self.dtype}
+    def part(self, cells: slice, wide: bool) -> Stack:
+        """Return the stack of some cells; wide for a kernel, which knows all their dimensions."""
 
         def part(value):
             if not isinstance(value, Tensor):
                 return value
-            if exact and len(self.chunks) == 1:  # unexpanded: far fewer powers to compute
-                return value[(None,) * (len(self.shape) - value.dim())].to(**like)
-            value = self.flat(value).to(**like)
+            value = value.to(self.device, torch.float64)
+            if wide and len(self.chunks) == 1:  # unexpanded: far fewer powers to compute
+                return value[(None,) * (len(self.shape) - value.dim())]
+            value = self.flat(value)
             return value if len(value) == 1 else value[cells]
 
-        h = SimpleNamespace(**vars(self.h))
-        for name in self.numbers:
-            setattr(h, name, part(self.numbers[name]))
+        stack = self.stack.mapped(part)
+        self.lr = None
         for name, function in self.schedules.items():
-            setattr(h, name, lambda t, function=function: part(function(t)))
-        h.schedule = vars(h).get("lr") if "lr" in self.schedules else None
-        if h.schedule:
-            h.lr = h.schedule(1)
-        return h
+            if name == "lr":
+                self.lr = lambda t, function=function: part(function(t))
+                stack.set_lr(self.lr(1))
+            else:
+                setattr(stack.h, name, lambda t, function=function: part(function(t)))
+        return stack
 
     def _chunks(self, memory) -> list:
         one = self.start(slice(0, 1))
-        state = pytree.tree_leaves(self.optimizer.init(one, self.hyper(slice(0, 1), False)))
+        state = pytree.tree_leaves(self.part(slice(0, 1), False).init(one))
         state = sum(z.numel() for z in state if isinstance(z, Tensor))
         size = one.element_size()
         for_all = self.cells * (5 * size * len(self.times) + (size + 8) * one.numel())
@@ -376,7 +376,7 @@ class _Plan:
             "options": {
                 k: torch.as_tensor(v, dtype=torch.float64).cpu()
                 for k, v in vars(self.h).items()
-                if k in RANGES
+                if k in self.optimizer.numbers
             },
         }
 
@@ -394,10 +394,10 @@ class _Plan:
     def advance(self, work: dict, budget: int, interrupted: list, shown) -> int:
         """Step one chunk until it is done, the budget is spent or somebody interrupts."""
         cells, part = self.chunks[work["chunk"]], work["part"]
-        h, generator = self.hyper(cells, False), torch.Generator(self.device)
+        stack, generator = self.part(cells, False), torch.Generator(self.device)
         oracle = bind(self.grad, generator.manual_seed(self.seed))
         x = self.start(cells)
-        s = self.optimizer.init(x, h)
+        s = stack.init(x)
         t, early, away, before = 0, None, None, work["before"][cells]
         sign = torch.where(x[..., 0] <= self.level, 1.0, -1.0).to(x) if self._passes else None
         if part is None:
@@ -408,29 +408,31 @@ class _Plan:
             s = pytree.tree_unflatten(part["s"], pytree.tree_structure(s))
             generator.set_state(part["generator"].cpu())
             _restore(self.grad, part["oracle"])
-        update = self.optimizer.update
+        step = stack.step
         if self.kernel:
             try:
-                h = self.hyper(cells, True)
+                wide = self.part(cells, True)
                 shape = self.shape[:-2] if len(self.chunks) == 1 else x.shape[:1]
-                update = CellKernel(self.optimizer, x, s, h, shape)
-            except fused.Untranslatable:
-                h = self.hyper(cells, False)
+                kernel = GridKernel(self.optimizer, wide.h, x, s, shape, self.lr is None)
+                stack, step = wide, kernel
+            except Untranslatable:
+                pass
         waiting = before == t  # for x to reach the level
-        begun, end, name = t, min(self.steps, t + budget), self.optimizer.__name__
+        begun, end = t, min(self.steps, t + budget)
         marks = {*self.times, self.steps // 4, self.steps}
         try:
             while t < end and not interrupted:
-                if h.schedule:
-                    h.lr = h.schedule(t + 1)
-                    if t == begun or not (isinstance(h.lr, Tensor) or 0 <= h.lr < math.inf):
-                        check("lr", h.lr, name)  # a tensor at the first step only: it takes long
+                if self.lr:
+                    lr = self.lr(t + 1)
+                    if t == begun or not isinstance(lr, Tensor):  # of a tensor it takes long
+                        stack.set_lr(lr)
+                    stack.h.lr = lr
                 g = oracle(x)
                 if g.shape != x.shape:
                     raise ValueError(
                         f"grad must return the shape of x, {tuple(x.shape)}, got {tuple(g.shape)}"
                     )
-                x, s = update(x, g, s, t + 1.0, h)
+                x, s = step(x, g, s, t + 1.0)
                 if self.project is not None:
                     x = self._projected(x)
                 t += 1

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from companion.optim.base import check
+from companion.optim.stack import Stack
 from companion.progress import bar
 
 
@@ -113,56 +113,27 @@ def iterates(optimizer, grad, x0, steps, *, seed=0, project=None, progress=False
     schedule = hyper["lr"] if callable(hyper.get("lr")) else None
     if schedule:
         hyper["lr"] = schedule(1)
-    h = hyper_parameters(optimizer, x0.shape[-1], **hyper)
-    x = x0.detach().expand(broadcast_shape(x0, vars(h))).clone()
+    stack = Stack(optimizer, **hyper)
+    x = x0.detach().expand(stack.shape(x0)).clone()
     oracle = bind(grad, torch.Generator(x.device).manual_seed(seed))
     with torch.no_grad():
-        s = optimizer.init(x, h)
+        s = stack.init(x)
     yield 0, x
     with bar(steps, progress) as shown:
         for t in range(1, steps + 1):
             if schedule:
-                h.lr = schedule(t)
-                check("lr", h.lr, optimizer.__name__)
+                stack.set_lr(schedule(t))
             g = oracle(x)
             if g.shape != x.shape:
                 raise ValueError(
                     f"grad must return the shape of x, {tuple(x.shape)}, got {tuple(g.shape)}"
                 )
             with torch.no_grad():
-                x, s = optimizer.update(x, g.detach(), s, float(t), h)
+                x, s = stack.step(x, g.detach(), s, float(t))
                 if project is not None:
                     x = project(x)
             shown.update()
             yield t, x
-
-
-def hyper_parameters(optimizer, d: int, **hyper):
-    """Return ``h`` for a rule whose problems lie along the last dimension, of length d.
-
-    Examples
-    --------
-    >>> from companion.optim import AdaSGD
-    >>> h = hyper_parameters(AdaSGD, 2, lr=0.1)
-    >>> h.mean_square(torch.tensor([[3.0, 4.0], [0.0, 2.0]]))
-    tensor([[12.5000],
-            [ 2.0000]])
-    """
-    h = optimizer.hyper(**hyper)
-    h.mean = lambda z: z.mean(-1, keepdim=True)
-    h.max = lambda z: z.amax(-1, keepdim=True)
-    h.mean_square = lambda z: z.square().mean(-1, keepdim=True)
-    if optimizer.block == "partition":
-        options = {k: v for k, v in hyper.items() if k == "partition"}
-        p = torch.nn.Parameter(torch.zeros(d))
-        blocks = optimizer([p], **options).blocks(p, None)
-        labels = blocks
-        if isinstance(blocks, int):
-            labels = torch.arange(blocks).repeat_interleave(d // blocks)
-        same = (labels[:, None] == labels).double()
-        average = same / same.sum(-1, keepdim=True)  # (d, d): the mean over one's own block
-        h.mean_square = lambda z: z.square() @ average.to(z)
-    return h
 
 
 def tidy(values: Tensor, column: str = "loss", **dimensions) -> pd.DataFrame:
@@ -201,27 +172,6 @@ def tidy(values: Tensor, column: str = "loss", **dimensions) -> pd.DataFrame:
     frame = pd.DataFrame(itertools.product(*labels), columns=list(dimensions))
     frame[column] = values.detach().flatten().tolist()
     return frame
-
-
-def broadcast_shape(x0, options) -> torch.Size:
-    """Return the shape of x that all hyper-parameters broadcast to."""
-    shape = x0.shape
-    for name, value in options.items():
-        if not isinstance(value, Tensor) or value.dim() == 0:
-            continue
-        if value.shape[-1] != 1:
-            raise ValueError(
-                f"{name} has shape {tuple(value.shape)}, but its last dimension belongs to the "
-                f"coordinates of x and must be 1; pass {name}.unsqueeze(-1)"
-            )
-        try:
-            shape = torch.broadcast_shapes(shape, value.shape)
-        except RuntimeError as error:
-            raise ValueError(
-                f"{name} of shape {tuple(value.shape)} does not broadcast against "
-                f"x of shape {tuple(shape)}"
-            ) from error
-    return shape
 
 
 def bind(grad, generator):

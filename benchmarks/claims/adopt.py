@@ -1,15 +1,13 @@
 """What Taniguchi et al. (2024) claim about ADOPT, Adam and AMSGrad."""
 
 from functools import partial
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from benchmarks.claims import claim, grade
 from benchmarks.toy import RULES, medians
 from companion.optim import ADOPT, Adam
-from companion.optim.base import Optimizer, clamp, descend, lerp, where
+from companion.optim.variants import Decorrelated, Reordered
 from companion.simulate import iterates
 from companion.theory import adopt_smooth_rate, drift
 
@@ -101,45 +99,6 @@ def amsgrad_toy(settings, seeds):
     The table of a longer run had been seen when the rule was written.
     """
     return toy("AMSGrad", settings, seeds)
-
-
-class State(NamedTuple):
-    """Momentum and second moment."""
-
-    m: Tensor
-    v: Tensor
-
-
-class HalfWay(Optimizer):
-    """One of ADOPT's two changes to Adam."""
-
-    elementwise, State = True, State
-
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
-
-
-class Decorrelated(HalfWay):
-    """Divide the momentum by the second moment of before."""
-
-    @staticmethod
-    def rule(x, g, s, t, h):
-        """Return x and the state after a step."""
-        first = t == 1
-        m = where(first, s.m, lerp(s.m, g, 1 - h.beta1))
-        v = where(first, g.square(), lerp(s.v, g.square(), 1 - h.beta2))
-        return where(first, x, descend(x, h.lr, m, clamp(s.v.sqrt(), h.eps))), State(m, v)
-
-
-class Reordered(HalfWay):
-    """Normalise by the present second moment, then average."""
-
-    @staticmethod
-    def rule(x, g, s, t, h):
-        """Return x and the state after a step."""
-        v = where(t == 1, g.square(), lerp(s.v, g.square(), 1 - h.beta2))
-        m = lerp(s.m, g / clamp(v.sqrt(), h.eps), 1 - h.beta1)
-        return descend(x, h.lr, m), State(m, v)
 
 
 @claim(

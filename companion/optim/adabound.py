@@ -1,10 +1,13 @@
 r"""AdaBound: Adam whose step size a coordinate is squeezed towards that of SGD."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, clamp, lerp
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import UNIT, Number
+from companion.optim.rule import clamp, ema
 
 
 class AdaBound(Optimizer):
@@ -26,7 +29,8 @@ class AdaBound(Optimizer):
     params : iterable
         Parameters or groups.
     lr : float or Tensor
-        Adam's step size α. When a scheduler changes it, α* changes in the same proportion.
+        Adam's step size α. When a scheduler changes it, α* changes in the same proportion (from 0,
+        by as much as ``lr`` itself).
     betas : (float, float)
         Decay rates of :math:`m` and :math:`v`, both as in Adam.
     final_lr : float
@@ -36,7 +40,7 @@ class AdaBound(Optimizer):
     eps : float
         ε.
     weight_decay : float
-        λ, see `companion.optim.base.Optimizer`.
+        λ, see `companion.optim.optimizer.Optimizer`.
     **options
         ``decoupled``, ``maximize``, ``differentiable``, ``fused``.
 
@@ -56,6 +60,14 @@ class AdaBound(Optimizer):
     """
 
     elementwise = True
+    options: ClassVar = {
+        "beta1": UNIT,
+        "beta2": UNIT,
+        "eps": Number(),
+        "final_lr": Number(),
+        "gamma": Number(),
+        "base_lr": Number(),
+    }
 
     class State(NamedTuple):
         m: Tensor
@@ -78,16 +90,29 @@ class AdaBound(Optimizer):
     def add_param_group(self, param_group):
         """Add a group and keep its first step size, the unit of ``final_lr``."""
         super().add_param_group(param_group)
-        lr = self.param_groups[-1]["lr"]
-        self.param_groups[-1].setdefault("base_lr", lr.item() if isinstance(lr, Tensor) else lr)
+        group = self.param_groups[-1]
+        lr = group["lr"].item() if isinstance(group["lr"], Tensor) else group["lr"]
+        group.setdefault("base_lr", _unit(lr))
+
+    @classmethod
+    def hyper_of(cls, group):
+        h = super().hyper_of(group)
+        if not hasattr(h, "base_lr"):
+            h.base_lr = _unit(h.lr)
+        return h
 
     @staticmethod
     def rule(x, g, s, t, h):
-        m = lerp(s.m, g, 1 - h.beta1)
-        v = lerp(s.v, g.square(), 1 - h.beta2)
+        m = ema(s.m, g, h.beta1)
+        v = ema(s.v, g.square(), h.beta2)
         debias1, debias2 = 1 - h.beta1**t, 1 - h.beta2**t
         final_lr = h.final_lr * h.lr / h.base_lr
         lower = final_lr * (1 - 1 / (h.gamma * t + 1))
         upper = final_lr * (1 + 1 / (h.gamma * t))
         eta = h.lr * debias2**0.5 / debias1 / (v.sqrt() + h.eps)
         return x - clamp(eta, lower, upper) * m, AdaBound.State(m, v)
+
+
+def _unit(lr):
+    """Return the step size that ``final_lr`` goes with; one for a step size of zero."""
+    return torch.where(lr == 0, 1, lr) if isinstance(lr, Tensor) else lr or 1.0

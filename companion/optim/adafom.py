@@ -1,10 +1,12 @@
 r"""AdaFom: momentum over AdaGrad, with a running mean in place of the sum."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from companion.optim.base import Optimizer, descend, lerp
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import UNIT, Number
+from companion.optim.rule import descend, ema
 
 
 class AdaFom(Optimizer):
@@ -27,7 +29,7 @@ class AdaFom(Optimizer):
     eps : float
         ε, outside the root.
     weight_decay : float
-        λ, see `companion.optim.base.Optimizer`.
+        λ, see `companion.optim.optimizer.Optimizer`.
     **options
         ``decoupled``, ``maximize``, ``differentiable``, ``fused``.
 
@@ -48,6 +50,7 @@ class AdaFom(Optimizer):
     """
 
     elementwise = True
+    options: ClassVar = {"beta1": UNIT, "eps": Number()}
 
     class State(NamedTuple):
         m: Tensor
@@ -58,6 +61,6 @@ class AdaFom(Optimizer):
 
     @staticmethod
     def rule(x, g, s, t, h):
-        m = lerp(s.m, g, 1 - h.beta1)
-        v = lerp(s.v, g.square(), 1 / t)
+        m = ema(s.m, g, h.beta1)
+        v = ema(s.v, g.square(), 1 - 1 / t)
         return descend(x, h.lr, m, v.sqrt() + h.eps), AdaFom.State(m, v)

@@ -1,11 +1,13 @@
 r"""AdaGrad: every coordinate divides by the root of its summed squared gradients."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, descend
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import Number
+from companion.optim.rule import descend
 
 
 class AdaGrad(Optimizer):
@@ -25,7 +27,7 @@ class AdaGrad(Optimizer):
     lr_decay : float
         η, ``torch.optim``'s additional decay.
     weight_decay : float
-        λ, see `companion.optim.base.Optimizer`.
+        λ, see `companion.optim.optimizer.Optimizer`.
     initial_accumulator_value : float
         v₀.
     eps : float
@@ -49,6 +51,11 @@ class AdaGrad(Optimizer):
     """
 
     elementwise = True
+    options: ClassVar = {
+        "lr_decay": Number(),
+        "initial_accumulator_value": Number(),
+        "eps": Number(),
+    }
 
     class State(NamedTuple):
         v: Tensor

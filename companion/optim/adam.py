@@ -1,10 +1,12 @@
 r"""Adam: momentum over RMSprop, both averages corrected for their start at zero."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from companion.optim.base import Optimizer, descend, lerp
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import UNIT, Number
+from companion.optim.rule import descend, ema
 
 
 class Adam(Optimizer):
@@ -27,7 +29,7 @@ class Adam(Optimizer):
     eps : float
         ε, outside the root.
     weight_decay : float
-        λ, see `companion.optim.base.Optimizer`.
+        λ, see `companion.optim.optimizer.Optimizer`.
     **options
         ``decoupled``, ``maximize``, ``differentiable``, ``fused``.
 
@@ -47,6 +49,7 @@ class Adam(Optimizer):
     """
 
     elementwise = True
+    options: ClassVar = {"beta1": UNIT, "beta2": UNIT, "eps": Number()}
 
     class State(NamedTuple):
         m: Tensor
@@ -57,9 +60,8 @@ class Adam(Optimizer):
 
     @staticmethod
     def rule(x, g, s, t, h):
-        m = lerp(s.m, g, 1 - h.beta1)
-        v = lerp(s.v, g.square(), 1 - h.beta2)
-        # Both bias corrections are numbers; gathered, they spare two tensors.
-        root = (1 - h.beta2**t) ** 0.5
-        step = h.lr * root / (1 - h.beta1**t)
-        return descend(x, step, m, v.sqrt() + h.eps * root), Adam.State(m, v)
+        m = ema(s.m, g, h.beta1)
+        v = ema(s.v, g.square(), h.beta2)
+        m_hat = m / (1 - h.beta1**t)
+        v_hat = v / (1 - h.beta2**t)
+        return descend(x, h.lr, m_hat, v_hat.sqrt() + h.eps), Adam.State(m, v)

@@ -1,11 +1,13 @@
 r"""AdaSGD: Adam with a single second moment, which scales the whole step."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, descend, lerp
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import UNIT, Number
+from companion.optim.rule import descend, ema
 
 
 class AdaSGD(Optimizer):
@@ -43,6 +45,7 @@ class AdaSGD(Optimizer):
     """
 
     block = "group"
+    options: ClassVar = {"beta1": UNIT, "beta2": UNIT, "eps": Number()}
 
     class State(NamedTuple):
         m: Tensor
@@ -57,8 +60,8 @@ class AdaSGD(Optimizer):
 
     @staticmethod
     def rule(x, g, s, t, h):
-        m = lerp(s.m, g, 1 - h.beta1)
-        v = lerp(s.v, h.mean_square(g), 1 - h.beta2)
-        root = (1 - h.beta2**t) ** 0.5
-        step = h.lr * root / (1 - h.beta1**t)
-        return descend(x, step, m, v.sqrt() + h.eps * root), AdaSGD.State(m, v)
+        m = ema(s.m, g, h.beta1)
+        v = ema(s.v, h.mean_square(g), h.beta2)
+        m_hat = m / (1 - h.beta1**t)
+        v_hat = v / (1 - h.beta2**t)
+        return descend(x, h.lr, m_hat, v_hat.sqrt() + h.eps), AdaSGD.State(m, v)

@@ -1,13 +1,13 @@
 r"""AdaShift: the second moment reads gradients that are n steps old."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, descend, lerp, where
-
-SPATIAL = ("max", "mean", None)
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import UNIT, Choice, Count, Number
+from companion.optim.rule import descend, ema, push, where
 
 
 class AdaShift(Optimizer):
@@ -36,7 +36,7 @@ class AdaShift(Optimizer):
     phi : {"max", "mean", None}
         Spatial operation φ over each parameter tensor; ``None`` keeps the coordinates apart.
     weight_decay : float
-        λ, see `companion.optim.base.Optimizer`.
+        λ, see `companion.optim.optimizer.Optimizer`.
     **options
         ``decoupled``, ``maximize``, ``differentiable``, ``fused``.
 
@@ -56,9 +56,17 @@ class AdaShift(Optimizer):
     [-0.5, -0.25]
     """
 
+    options: ClassVar = {
+        "beta1": UNIT,
+        "beta2": UNIT,
+        "eps": Number(),
+        "n": Count(1),
+        "phi": Choice(("max", "mean", None)),
+    }
+
     class State(NamedTuple):
         v: Tensor
-        past: tuple  # g_{t-n}, …, g_{t-1}
+        past: Tensor  # (n, ...): g_{t-n}, …, g_{t-1}
 
     def __init__(
         self,
@@ -74,16 +82,9 @@ class AdaShift(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "n": n, "phi": phi}
         super().__init__(params, defaults, weight_decay, **options)
 
-    def check_options(self, o):
-        if type(o["n"]) is not int or o["n"] < 1:
-            raise ValueError(f"AdaShift: n must be a whole number of at least 1, got {o['n']!r}")
-        if o["phi"] not in SPATIAL:
-            raise ValueError(f"AdaShift: phi must be one of {SPATIAL}, got {o['phi']!r}")
-
     @classmethod
     def init(cls, x, h):
-        past = tuple(torch.zeros_like(x) for _ in range(h.n))
-        return cls.State(torch.zeros_like(AdaShift.phi(x, h)), past)
+        return cls.State(torch.zeros_like(AdaShift.phi(x, h)), x.new_zeros(h.n, *x.shape))
 
     @staticmethod
     def phi(z, h):
@@ -92,13 +93,12 @@ class AdaShift(Optimizer):
 
     @staticmethod
     def rule(x, g, s, t, h):
-        past = (*s.past[1:], g + 0)  # a copy: the caller's gradient changes
-        weights = [h.beta1**i for i in range(h.n)]
-        newest_first = zip(weights, reversed(past), strict=True)
-        m = sum(w * z for w, z in newest_first) / sum(weights)
+        past = push(s.past, g)
+        weights = [h.beta1 ** (h.n - i) for i in range(1, h.n + 1)]  # of the oldest first
+        m = sum(w * z for w, z in zip(weights, past, strict=True)) / sum(weights)
         started = t > h.n
         square = AdaShift.phi(s.past[0].square(), h)
-        v = where(started, lerp(s.v, square, 1 - h.beta2), s.v)
+        v = where(started, ema(s.v, square, h.beta2), s.v)
         v_hat = v / (1 - h.beta2 ** where(started, t - h.n, 1))
         x = where(started, descend(x, h.lr, m, v_hat.sqrt() + h.eps), x)
         return x, AdaShift.State(v, past)

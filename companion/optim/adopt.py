@@ -1,10 +1,13 @@
 r"""ADOPT: Adam that normalises by the past second moment, before the momentum."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, clamp, descend, lerp, where
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import UNIT, Anything, Number
+from companion.optim.rule import clamp, descend, ema, where
 
 
 class ADOPT(Optimizer):
@@ -31,7 +34,7 @@ class ADOPT(Optimizer):
     eps : float
         ε, a floor under :math:`\sqrt{v}`, not an addition to it.
     weight_decay : float
-        λ, see `companion.optim.base.Optimizer`. Decoupled decay also waits for the second call.
+        λ, see `companion.optim.optimizer.Optimizer`. Decoupled decay too waits for the second call.
     clip_lambda : float, callable or None
         The clip :math:`c_t` as a power of the number of earlier calls (0.25: the authors'
         default), as a function of that number, or ``None`` for the paper's algorithm without a
@@ -59,6 +62,7 @@ class ADOPT(Optimizer):
     """
 
     elementwise = True
+    options: ClassVar = {"beta1": UNIT, "beta2": UNIT, "eps": Number(), "clip_lambda": Anything}
 
     class State(NamedTuple):
         m: Tensor
@@ -79,7 +83,8 @@ class ADOPT(Optimizer):
 
     def check_options(self, o):
         clip = o["clip_lambda"]
-        power = isinstance(clip, (int, float)) and not isinstance(clip, bool) and 0 <= clip < 1e9
+        number = isinstance(clip, (int, float, Tensor)) and not isinstance(clip, bool)
+        power = number and bool(torch.as_tensor((clip >= 0) & (clip < 1e9)).all())
         if not (clip is None or callable(clip) or power):
             raise ValueError(
                 "ADOPT: clip_lambda must be a power >= 0, a function of the step or None, "
@@ -97,9 +102,9 @@ class ADOPT(Optimizer):
             power = not callable(h.clip_lambda)
             c = (t - 1) ** h.clip_lambda if power else h.clip_lambda(t - 1)
             u = clamp(u, -c, c)
-        m = lerp(s.m, u, 1 - h.beta1)
+        m = ema(s.m, u, h.beta1)
         square = g.square()
-        v = lerp(s.v, square, 1 - h.beta2)
+        v = ema(s.v, square, h.beta2)
         first = t == 1  # the first call only sets v
         x = where(first, x, descend(x, h.lr, m))
         return x, ADOPT.State(m=where(first, s.m, m), v=where(first, square, v))

@@ -1,13 +1,13 @@
 r"""AMSGrad: Adam that divides by the largest second moment seen so far."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, descend, lerp
-
-VARIANTS = ("torch", "paper", "optax")
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import UNIT, Choice, Number
+from companion.optim.rule import descend, ema
 
 
 class AMSGrad(Optimizer):
@@ -56,6 +56,12 @@ class AMSGrad(Optimizer):
     """
 
     elementwise = True
+    options: ClassVar = {
+        "beta1": UNIT,
+        "beta2": UNIT,
+        "eps": Number(),
+        "variant": Choice(("torch", "paper", "optax")),
+    }
 
     class State(NamedTuple):
         m: Tensor
@@ -75,21 +81,17 @@ class AMSGrad(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "variant": variant}
         super().__init__(params, defaults, weight_decay, **options)
 
-    def check_options(self, o):
-        if o["variant"] not in VARIANTS:
-            raise ValueError(f"AMSGrad: variant must be one of {VARIANTS}, got {o['variant']!r}")
-
     @staticmethod
     def rule(x, g, s, t, h):
-        m = lerp(s.m, g, 1 - h.beta1)
-        v = lerp(s.v, g.square(), 1 - h.beta2)
-        step, debias2 = h.lr / (1 - h.beta1**t), 1 - h.beta2**t
+        m = ema(s.m, g, h.beta1)
+        v = ema(s.v, g.square(), h.beta2)
+        if h.variant == "paper":
+            u = torch.maximum(s.u, v)
+            return descend(x, h.lr, m, u.sqrt() + h.eps), AMSGrad.State(m, v, u)
+        m_hat, debias = m / (1 - h.beta1**t), 1 - h.beta2**t
         if h.variant == "torch":
             u = torch.maximum(s.u, v)
-            v_hat = u / debias2
-        elif h.variant == "paper":
-            u = v_hat = torch.maximum(s.u, v)
-            step = h.lr
+            v_hat = u / debias
         else:
-            u = v_hat = torch.maximum(s.u, v / debias2)
-        return descend(x, step, m, v_hat.sqrt() + h.eps), AMSGrad.State(m, v, u)
+            u = v_hat = torch.maximum(s.u, v / debias)
+        return descend(x, h.lr, m_hat, v_hat.sqrt() + h.eps), AMSGrad.State(m, v, u)

@@ -1,52 +1,119 @@
-"""What the options of an optimizer may be, and the errors for those that may not."""
+"""What the options of a rule may be: each rule declares its own."""
 
 import math
+import numbers
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# Numbers that a rule computes with: lower end (allowed), upper end (excluded). All other options
-# are structure: a rule may branch on them.
-RANGES = {
-    "lr": (0, math.inf),
-    "base_lr": (0, math.inf),
-    "beta1": (0, 1),
-    "beta2": (0, 1),
-    "alpha": (0, 1),
-    "momentum": (0, math.inf),
-    "dampening": (-math.inf, math.inf),
-    "eps": (0, math.inf),
-    "weight_decay": (0, math.inf),
-    "lr_decay": (0, math.inf),
-    "initial_accumulator_value": (0, math.inf),
-    "final_lr": (0, math.inf),
-    "gamma": (0, math.inf),
-}
-BOOLEANS = ("decoupled", "maximize", "differentiable", "fused", "nesterov", "centered")
-# What schedulers write into a group: never a misspelt option.
-SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "base_lr", "max_momentum", "base_momentum")
 
+@dataclass(frozen=True)
+class Number:
+    """A number that a rule computes with, in [low, high); kernels leave it open.
 
-def check(name: str, value, owner: str) -> None:
-    """Raise ``ValueError`` or ``TypeError`` unless ``value`` is one that ``name`` may take."""
-    if name == "betas":
-        if not isinstance(value, (tuple, list)) or len(value) != 2:
-            raise ValueError(f"{owner}: betas must be a pair (beta1, beta2), got {value!r}")
-        for index, beta in enumerate(value, start=1):
-            check(f"beta{index}", beta, owner)
-    elif name in BOOLEANS:
-        if not isinstance(value, bool):
-            raise TypeError(f"{owner}: {name} must be True or False, got {value!r}")
-    elif name in RANGES:
-        low, high = RANGES[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float, Tensor)):
-            raise TypeError(f"{owner}: {name} must be a number, got {value!r}")
-        numbers = torch.as_tensor(value, dtype=torch.float64).detach()
+    Tensors are taken too: the engines of grids have one value a cell.
+    """
+
+    low: float = 0.0
+    high: float = math.inf
+
+    def check(self, name: str, value) -> None:
+        """Raise ``TypeError`` or ``ValueError`` unless ``value`` is such a number."""
+        if isinstance(value, bool) or not isinstance(value, (numbers.Real, Tensor)):
+            raise TypeError(f"{name} must be a number, got {value!r}")
         # NaN fails both comparisons, so it is refused here too.
-        if not bool(((numbers >= low) & (numbers < high)).all()):
-            raise ValueError(f"{owner}: {name} must be in [{low}, {high}), got {value!r}")
+        if isinstance(value, Tensor):
+            if value.is_complex() or value.dtype == torch.bool:
+                raise TypeError(f"{name} must be a real number, got {value!r}")
+            z = value.detach().double()
+            inside = bool(((z >= self.low) & (z < self.high)).all())
+        else:
+            inside = self.low <= float(value) < self.high
+        if not inside:
+            raise ValueError(f"{name} must be in [{self.low:g}, {self.high:g}), got {value!r}")
 
 
-def is_zero(value) -> bool:
-    """Say whether a number is zero for good: a tensor may hold any, so it never is."""
-    return isinstance(value, float) and value == 0
+@dataclass(frozen=True)
+class Count:
+    """A whole number of at least ``low``. A rule may branch on it, so it makes its own kernel."""
+
+    low: int = 0
+
+    def check(self, name: str, value) -> None:
+        """Raise ``ValueError`` unless ``value`` is such a number."""
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < self.low:
+            raise ValueError(f"{name} must be a whole number of at least {self.low}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values."""
+
+    values: tuple
+
+    def check(self, name: str, value) -> None:
+        """Raise ``ValueError`` unless ``value`` is one of them."""
+        if not any(value is v or (type(value) is type(v) and value == v) for v in self.values):
+            raise ValueError(f"{name} must be one of {self.values}, got {value!r}")
+
+
+class Flag:
+    """True or False."""
+
+    @staticmethod
+    def check(name: str, value) -> None:
+        """Raise ``TypeError`` unless ``value`` is a bool."""
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+class Anything:
+    """What only the rule itself can judge, in its ``check_options``."""
+
+    @staticmethod
+    def check(name: str, value) -> None:
+        """Let every value pass."""
+
+
+UNIT = Number(0, 1)  # decay rates
+REAL = Number(-math.inf)
+
+
+def checked(group: dict, options: dict, owner: str) -> dict:
+    """Return a group after a check of its options, with NumPy's numbers as Python's.
+
+    Parameters
+    ----------
+    group : dict
+        Options by name, ``betas`` as a pair; what is not declared passes.
+    options : dict
+        What each may be, with ``beta1`` and ``beta2`` for ``betas``.
+    owner : str
+        Whose options they are, for the errors.
+    """
+    result = dict(group)
+    for name, value in group.items():
+        if name == "betas" and (not isinstance(value, (tuple, list)) or len(value) != 2):
+            raise ValueError(f"{owner}: betas must be a pair (beta1, beta2), got {value!r}")
+    for name, value in flat(group).items():
+        if name in options:
+            options[name].check(f"{owner}: {name}", value)
+            if name in group:
+                result[name] = plain(value)
+    if "betas" in group:
+        result["betas"] = tuple(plain(beta) for beta in group["betas"])
+    return result
+
+
+def flat(group: dict) -> dict:
+    """Return a group's options with ``betas`` apart, as ``beta1`` and ``beta2``."""
+    result = {name: value for name, value in group.items() if name != "betas"}
+    return result | {f"beta{i}": beta for i, beta in enumerate(group.get("betas", ()), start=1)}
+
+
+def plain(value):
+    """Return a number as Python's own, whole or not; all else as it is."""
+    if isinstance(value, (bool, Tensor)) or not isinstance(value, numbers.Real):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)

@@ -1,11 +1,12 @@
 r"""RMSprop: AdaGrad's sum becomes an exponential moving average."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from companion.optim.base import Optimizer, descend, lerp
-from companion.optim.options import is_zero
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import UNIT, Flag, Number
+from companion.optim.rule import descend, ema, is_zero
 
 
 class RMSprop(Optimizer):
@@ -30,7 +31,7 @@ class RMSprop(Optimizer):
     eps : float
         ε.
     weight_decay : float
-        λ, see `companion.optim.base.Optimizer`.
+        λ, see `companion.optim.optimizer.Optimizer`.
     momentum : float
         μ.
     centered : bool
@@ -54,6 +55,7 @@ class RMSprop(Optimizer):
     """
 
     elementwise = True
+    options: ClassVar = {"alpha": UNIT, "eps": Number(), "momentum": Number(), "centered": Flag}
 
     class State(NamedTuple):
         v: Tensor
@@ -86,10 +88,10 @@ class RMSprop(Optimizer):
 
     @staticmethod
     def rule(x, g, s, t, h):
-        v = variance = lerp(s.v, g.square(), 1 - h.alpha)
+        v = variance = ema(s.v, g.square(), h.alpha)
         g_mean, b = s.g_mean, s.b
         if g_mean is not None:
-            g_mean = lerp(g_mean, g, 1 - h.alpha)
+            g_mean = ema(g_mean, g, h.alpha)
             variance = v - g_mean.square()
         step = g / (variance.sqrt() + h.eps)
         if b is not None:

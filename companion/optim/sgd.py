@@ -1,11 +1,13 @@
 r"""Stochastic gradient descent, with momentum in the form of ``torch.optim.SGD``."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, descend, where
-from companion.optim.options import is_zero
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import REAL, Flag, Number
+from companion.optim.rule import descend, is_zero, where
 
 
 class SGD(Optimizer):
@@ -27,7 +29,7 @@ class SGD(Optimizer):
     dampening : float
         τ; ``dampening = momentum`` turns the sum into an average, from the second step on.
     weight_decay : float
-        λ, see `companion.optim.base.Optimizer`.
+        λ, see `companion.optim.optimizer.Optimizer`.
     nesterov : bool
         Look ahead. Needs ``momentum > 0`` and ``dampening = 0``.
     **options
@@ -50,6 +52,7 @@ class SGD(Optimizer):
     """
 
     elementwise = True
+    options: ClassVar = {"momentum": Number(), "dampening": REAL, "nesterov": Flag}
 
     class State(NamedTuple):
         m: Tensor | None
@@ -68,10 +71,17 @@ class SGD(Optimizer):
         super().__init__(params, defaults, weight_decay, **options)
 
     def check_options(self, o):
-        if o["nesterov"] and (o["momentum"] <= 0 or o["dampening"] != 0):
+        momentum, dampening = (torch.as_tensor(o[name]) for name in ("momentum", "dampening"))
+        if o["nesterov"] and (momentum.max() <= 0 or bool((dampening != 0).any())):
             raise ValueError(
                 "SGD: nesterov=True needs momentum > 0 and dampening = 0, got "
                 f"momentum={o['momentum']}, dampening={o['dampening']}"
+            )
+        # Without momentum there is no buffer to dampen; a tensor that holds both has a buffer.
+        if momentum.dim() and bool((momentum == 0).any()) and bool((dampening != 0).any()):
+            raise ValueError(
+                "SGD: a grid of momentum that holds 0 needs dampening = 0, got "
+                f"dampening={o['dampening']}; run momentum=0.0 by itself"
             )
 
     @staticmethod

@@ -1,12 +1,12 @@
 r"""SignSGD and, with momentum, Signum: every coordinate moves by exactly the step size."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
-from companion.optim.base import Optimizer, descend, lerp
-from companion.optim.options import is_zero
+from companion.optim.optimizer import Optimizer
+from companion.optim.options import UNIT
+from companion.optim.rule import descend, ema, is_zero
 
 
 class SignSGD(Optimizer):
@@ -25,7 +25,7 @@ class SignSGD(Optimizer):
     momentum : float
         β in [0, 1). At 0 no state is kept.
     weight_decay : float
-        λ, see `companion.optim.base.Optimizer`.
+        λ, see `companion.optim.optimizer.Optimizer`.
     **options
         ``decoupled``, ``maximize``, ``differentiable``, ``fused``.
 
@@ -45,17 +45,13 @@ class SignSGD(Optimizer):
     """
 
     elementwise = True
+    options: ClassVar = {"momentum": UNIT}  # an average, so it stays below one
 
     class State(NamedTuple):
         m: Tensor | None
 
     def __init__(self, params, lr=1e-3, momentum=0.0, weight_decay=0.0, **options):
         super().__init__(params, {"lr": lr, "momentum": momentum}, weight_decay, **options)
-
-    def check_options(self, o):
-        # This momentum is an average, so it stays below one.
-        if not bool((torch.as_tensor(o["momentum"]) < 1).all()):
-            raise ValueError(f"SignSGD: momentum must be in [0, 1), got {o['momentum']!r}")
 
     @staticmethod
     def unused(h):
@@ -65,5 +61,5 @@ class SignSGD(Optimizer):
     def rule(x, g, s, t, h):
         if s.m is None:
             return descend(x, h.lr, g.sign()), s
-        m = lerp(s.m, g, 1 - h.momentum)
+        m = ema(s.m, g, h.momentum)
         return descend(x, h.lr, m.sign()), SignSGD.State(m)

@@ -1,7 +1,6 @@
 """Networks by the hundred: a grid × seeds trained at once by the optimizers' own rules."""
 
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -12,7 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from companion.data import Batches
-from companion.optim.base import Optimizer, group_mean_square, named, shaped, use_blocks
+from companion.kernels.build import Untranslatable
+from companion.kernels.cells import RowKernel
+from companion.optim.optimizer import Optimizer
+from companion.optim.stack import Stack
 from companion.progress import bar
 from companion.train.arguments import batch_length, whole
 from companion.train.devices import choose_device, random_state, to_device
@@ -145,9 +147,8 @@ def _train(task, program, part, shown):
     seeds = list(dict.fromkeys(seed for _, seed in part))
     slot = torch.tensor([seeds.index(seed) for _, seed in part], device=task.device)  # (B,)
     base, params, fixed = _stack(task, seeds, slot)
-    numbers = {name: value[cells].to(task.device) for name, value in program.varying.items()}
-    program.divide(params)
-    state = vmap(program.init)(params, numbers)
+    stack = program(cells, task.device)
+    update = _Update(stack, params, task.schedule)
     batches = [Batches(torch.arange(len(task.data.x)), task.batch_size, seed=s) for s in seeds]
 
     def evaluate(params, fixed, x, y):
@@ -164,16 +165,13 @@ def _train(task, program, part, shown):
     for step in range(1, task.steps + 1):
         index = torch.stack([next(b) for b in batches]).to(task.device)[slot]  # (B, batch)
         x, y = task.data.x[index], task.data.y[index]  # (B, batch, ...)
-        leaves = {name: p.requires_grad_() for name, p in params.items()}
+        leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
         result = forward(leaves, fixed, x, y)
         # One backward pass for all: a model's loss depends on its own parameters only.
         grads = torch.autograd.grad(result["loss"].sum(), leaves.values(), allow_unused=True)
         grads = {name: g for name, g in zip(leaves, grads, strict=True) if g is not None}
-        factor = 1.0 if task.schedule is None else float(task.schedule(step - 1))
         with torch.no_grad():
-            update = functools.partial(program.update, t=float(step), factor=factor)
-            moved, state = vmap(update)(params, grads, state, numbers)
-            params = {name: moved.get(name, p).detach() for name, p in params.items()}
+            update(grads, step)
             for name, value in result.items():
                 sums[name] = sums.get(name, 0) + value.detach().double() * index.shape[1]
             samples += index.shape[1]
@@ -227,51 +225,48 @@ def _stack(task, seeds, slot):
     return models[0].train(), params, fixed
 
 
-class _Program:
-    """An optimizer's steps for one model as pure functions, to be mapped over the models."""
+class _Update:
+    """The steps of all models of a part, in place: by one kernel where that can be had."""
 
-    def __init__(self, optimizer: Optimizer, constants: dict, varying: dict):
-        self.optimizer = optimizer
-        self.constants = constants  # options that all models share
-        self.varying = varying  # options of each cell, (cells,), float64
-        self.partition = {}  # blocks by parameter
+    def __init__(self, stack: Stack, params: dict, schedule):
+        self.stack, self.schedule, self.lr = stack, schedule, stack.h.lr
+        for name, p in params.items():
+            stack.divide(name, p[0])
+        self.x = {name: p.view(len(p), -1) for name, p in params.items()}
+        self.state = {name: stack.init(x, name) for name, x in self.x.items()}
+        self.count = dict.fromkeys(params, 0)  # a late gradient begins a count of its own
+        self.kernel, self.names = None, None
 
-    def hyper(self, numbers, factor=1.0) -> SimpleNamespace:
-        h = SimpleNamespace(**self.constants, **numbers)
-        h.lr = h.lr * factor
-        return h
+    def __call__(self, grads: dict, step: int) -> None:
+        """Step the parameters that have a gradient."""
+        if self.schedule is not None:
+            self.stack.set_lr(self.lr * float(self.schedule(step - 1)))
+        for name in grads:
+            self.count[name] += 1
+        if self.names is None:
+            self._build(list(grads))
+        counts = {self.count[name] for name in grads}
+        if self.kernel is not None and len(counts) == 1 and self.names == list(grads):
+            self.kernel([g.reshape(len(g), -1) for g in grads.values()], float(counts.pop()))
+            return
+        problems = {
+            name: (self.x[name], g.reshape(len(g), -1), self.state[name], float(self.count[name]))
+            for name, g in grads.items()
+        }
+        for name, (x, s) in self.stack.steps(problems).items():
+            self.x[name].copy_(x)
+            for old, new in zip(self.state[name], s, strict=True):
+                if new is not None:
+                    old.copy_(new)
 
-    def divide(self, params) -> None:
-        """Choose the blocks of each parameter, (B, ...), as its optimizer does."""
-        if self.optimizer.block == "partition":
-            self.partition = {k: self.optimizer.blocks(p[0], k) for k, p in params.items()}
-
-    def init(self, params, numbers):
-        """Return the state of one model by parameter and field, fields that are None left out."""
-        h, state = self.hyper(numbers), {}
-        for name, x in params.items():
-            blocks = self.partition.get(name)
-            use_blocks(h, blocks)
-            fields = self.optimizer.init(shaped(x, blocks), h)._asdict()
-            state[name] = {field: v for field, v in fields.items() if v is not None}
-        return state
-
-    def update(self, params, grads, state, numbers, t, factor):
-        """Return the parameters and the state of one model after a step."""
-        cls, h = self.optimizer, self.hyper(numbers, factor)
-        moved, after = {}, dict(state)
-        if cls.block == "group":
-            gradients = (cls.gradient(params[k], g, h) for k, g in grads.items())
-            h.mean_square = group_mean_square(gradients)
-        for name, g in grads.items():
-            blocks = self.partition.get(name)
-            use_blocks(h, blocks)
-            fields = dict.fromkeys(cls.State._fields) | state[name]
-            x, g = shaped(params[name], blocks), shaped(g, blocks)
-            x, s = cls.update(x, g, cls.State(**fields), t, h)
-            moved[name] = x.reshape(params[name].shape)
-            after[name] = {field: v for field, v in s._asdict().items() if v is not None}
-        return moved, after
+    def _build(self, names: list) -> None:
+        self.names = names
+        problems = [(self.x[name], self.state[name]) for name in names]
+        try:
+            steady = self.schedule is None
+            self.kernel = RowKernel(self.stack.rule, self.stack.h, problems, steady)
+        except Untranslatable:
+            pass  # the same step by tensor operations
 
 
 def _cells(grid) -> list[dict]:
@@ -286,41 +281,39 @@ def _cells(grid) -> list[dict]:
 
 
 def _programs(make, cells):
-    """Divide cells by the options that are not numbers; return their places and their program."""
+    """Divide cells by the options that are not numbers; return their places and their program.
+
+    A program makes the stack of some of its cells, given by their numbers.
+    """
+    cls, fixed = getattr(make, "func", make), getattr(make, "keywords", {})
     groups = {}
     for place, cell in enumerate(cells):
-        optimizer = _instance(make, cell)
-        options = vars(named(optimizer.param_groups[0]))
-        numbers = {name: value for name, value in options.items() if isinstance(value, float)}
+        options = vars(cls.hyper(**{**fixed, **cell}))
+        numbers = {name: options[name] for name in options if name in cls.numbers}
         structure = {name: value for name, value in options.items() if name not in numbers}
-        key = {name: value for name, value in structure.items() if not callable(value)}
-        key |= {name: value for name, value in cell.items() if name not in numbers}
+        structure |= {name: value for name, value in cell.items() if name not in numbers}
         # Without momentum there is no buffer, and SGD's dampening is not applied.
-        key["buffer"] = numbers.get("momentum", 0) != 0
-        groups.setdefault(tuple(key.items()), []).append((place, optimizer, numbers, structure))
+        structure["buffer"] = numbers.get("momentum", 0) != 0
+        key = tuple((name, repr(value)) for name, value in structure.items())
+        groups.setdefault(key, []).append((place, {**fixed, **cell}, numbers))
     programs = []
     for group in groups.values():
-        places, optimizers, numbers, structure = zip(*group, strict=True)
-        columns = {name: [n[name] for n in numbers] for name in numbers[0]}
+        places, options, numbers = zip(*group, strict=True)
         varying = {
-            name: torch.tensor(values, dtype=torch.float64)
-            for name, values in columns.items()
-            if len(set(values)) > 1
+            name: torch.tensor([n[name] for n in numbers], dtype=torch.float64)
+            for name in numbers[0]
+            if len({n[name] for n in numbers}) > 1
         }
-        constants = {name: values[0] for name, values in columns.items() if name not in varying}
-        programs.append((places, _Program(optimizers[0], structure[0] | constants, varying)))
+        programs.append((places, functools.partial(_program, cls, options[0], varying)))
     return programs
 
 
-def _instance(make, cell: dict) -> Optimizer:
-    """Return the optimizer of a cell, for one unused parameter: it checks and completes options."""
-    cls = getattr(make, "func", make)
-    options = {**getattr(make, "keywords", {}), **cell}
-    allowed = inspect.signature(cls).parameters
-    if "betas" in allowed:
-        beta1, beta2 = options.get("betas", allowed["betas"].default)
-        options["betas"] = options.pop("beta1", beta1), options.pop("beta2", beta2)
-    return cls([torch.zeros(1)], **options)
+def _program(cls, options: dict, varying: dict, cells, device) -> Stack:
+    """Return the stack of models with the numbers of these cells, of shape (models, 1)."""
+    stack = Stack(cls, **options)
+    for name, values in varying.items():
+        setattr(stack.h, name, values[cells].to(device).unsqueeze(-1))
+    return stack
 
 
 def _optimizers(optimizer) -> dict:
