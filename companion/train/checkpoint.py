@@ -24,9 +24,7 @@ def owned(path):
     if path is None:
         yield None
         return
-    path = (
-        Path(path).expanduser().resolve()
-    )  # through links, and whatever folder comes to be current
+    path = Path(path).expanduser().resolve()  # the file that a link names, not the link
     if path.is_dir():
         raise ValueError(f"checkpoint: expected the path of a file, {path} is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -174,7 +174,8 @@ def fit(
                     callback(run.step)
             if interrupt.asked and path is not None:
                 run.save(path)
-            run.check()
+            if run.learns:
+                run.check()
         except KeyboardInterrupt:
             pass  # the second one: the last checkpoint stands
         except Exception as error:

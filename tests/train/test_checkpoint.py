@@ -548,6 +548,15 @@ def test_a_path_serves_one_run_at_a_time(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["run.pt"]
 
 
+def test_a_link_stays_one(tmp_path):
+    target, link = tmp_path / "elsewhere" / "run.pt", tmp_path / "run.pt"
+    link.symlink_to(target)
+    for steps in (2, 4):
+        short(link, steps=steps)
+    assert link.is_symlink()
+    assert torch.load(target, weights_only=True)["step"] == 4
+
+
 def test_a_folder_is_no_checkpoint(tmp_path):
     with pytest.raises(ValueError, match=r"checkpoint: expected the path of a file, .* a folder"):
         short(tmp_path)
