@@ -1,4 +1,4 @@
-"""Time a step of `companion.grid.run` on function (2); print a table, save a CSV.
+"""Time a step of `companion.simulate.run` on function (2); print a table, save a CSV.
 
 The grid is 64 values of β1 times 64 of β2, with 20 seeds in each cell. The anchor is a Python loop
 that steps one instance of ``torch.optim.Adam`` for each cell and seed on the same samples. It is
@@ -17,8 +17,8 @@ import pandas as pd
 import torch
 
 from companion import optim
-from companion.grid import run
 from companion.problems import Function2, Samples
+from companion.simulate import run
 
 
 def problem(n, dtype):

@@ -19,10 +19,10 @@ import pandas as pd
 import torch
 
 from benchmarks.provenance import provenance
-from companion.grid import QUANTILES, run
 from companion.optim import ADOPT, Adam, AMSGrad
 from companion.optim.variants import UncorrectedAdam
 from companion.problems import AdoptToy
+from companion.simulate import QUANTILES, run
 
 HOME = Path(__file__).parents[1] / "companion" / "results" / "toy.csv"
 NAMES = {q: "median" if q == 0.5 else f"q{q * 100:.0f}" for q in QUANTILES}

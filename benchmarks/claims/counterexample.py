@@ -3,7 +3,7 @@
 import torch
 
 from benchmarks.claims import claim, grade, middle
-from companion import grid
+from companion import simulate
 from companion.optim import Adam, AMSGrad
 from companion.problems import Reddi1010, ReddiMod3, ReddiStochastic
 from companion.theory import cyclic_drift
@@ -15,7 +15,7 @@ CPU = torch.float64
 def end(optimizer, problem, steps, seeds, start=0.0, **hyper):
     """Return the quartiles over seeds of the last iterate: (median, lower, upper)."""
     problem.reset()
-    x = grid.run(
+    x = simulate.run(
         optimizer,
         problem,
         torch.full((1,), start, dtype=CPU),

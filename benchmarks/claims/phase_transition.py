@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 
 from benchmarks.claims import NOT, PARTLY, REPRODUCED, claim, grade
-from companion import grid
+from companion import simulate
 from companion.optim import SGD, Adam
 from companion.problems import Function2, TenParabolas
 from companion.theory import (
@@ -69,7 +69,7 @@ def convergence(settings, seeds):
     beta1 = torch.tensor(settings["beta1"], dtype=torch.float64).view(-1, 1, 1)
     for n, steps in zip(settings["n"], settings["steps"], strict=True):
         problem = Function2(n, order="reshuffled")
-        x = grid.run(
+        x = simulate.run(
             Adam, problem, ONE, steps, seeds=len(seeds), times=[steps], progress=False,
             lr=root, beta1=beta1, beta2=1 - (1 - beta1**n) / n**3.5,
         ).x  # fmt: skip
@@ -108,7 +108,7 @@ def divergence(settings, seeds):
     for n in settings["n"]:
         ends = [
             distance(
-                grid.run(
+                simulate.run(
                     Adam, Function2(n, order="reshuffled"), ONE, length, seeds=len(seeds),
                     times=[length], progress=False, lr=root, beta1=beta1, beta2=settings["beta2"],
                 ).x
@@ -151,7 +151,7 @@ def transition(settings, seeds):
     rows, columns = settings["cells"]
     beta1 = torch.linspace(0, 0.99, rows, dtype=torch.float64)
     beta2 = 1 - torch.logspace(0, -4, columns, dtype=torch.float64)
-    result = grid.run(
+    result = simulate.run(
         Adam, Function2(10, order="reshuffled"), ONE, settings["steps"], seeds=len(seeds),
         times=[settings["steps"]], observe=distance, progress=False,
         lr=root, beta1=beta1.view(-1, 1, 1, 1), beta2=beta2.view(-1, 1, 1),
@@ -193,9 +193,9 @@ def neighbourhood(settings, seeds):
     for order in ORDERS:
         problem, start = TenParabolas(3.0, order), 0 * ONE
         moments = {"beta1": 0.0, "beta2": beta2.view(-1, 1, 1)}
-        x = grid.run(Adam, problem, start, steps, lr=root, **moments, **options).x[..., 0]
+        x = simulate.run(Adam, problem, start, steps, lr=root, **moments, **options).x[..., 0]
         if order == "iid":
-            control = grid.run(
+            control = simulate.run(
                 SGD, problem, start, steps, lr=lambda t: 0.5 * root(t), **options
             ).x.flatten()
             centred = control - control.mean()

@@ -1,15 +1,7 @@
-"""Run an optimizer's own rule on many copies of a problem at once.
-
-The convention of every array here is ``(cells..., seeds, d)``: the last dimension is the parameter
-vector of one problem, the one before it the seeds, and those in front the cells of a grid of
-hyper-parameters. Random gradients differ between seeds and are the same in every cell (common
-random numbers), so cells differ by their hyper-parameters alone.
-"""
+"""The iterates of a rule on a problem, and the loop that makes them."""
 
 import inspect
-import itertools
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -47,8 +39,8 @@ def trajectory(
         Seeds the generator that ``grad`` draws from.
     every : int
         Keep one iterate in so many.
-    project : callable, optional
-        Applied to x after each step, such as ``lambda x: x.clamp(-1, 1)``.
+    project : (float, float) or callable, optional
+        An interval that x is clamped to after each step, or a function of x.
     progress : bool
         Show a progress bar.
     **hyper
@@ -95,7 +87,7 @@ def trajectory(
 
 
 def iterates(optimizer, grad, x0, steps, *, seed=0, project=None, progress=False, **hyper):
-    """Yield ``(t, x)`` for t = 0, 1, …, steps; the loop that every engine of this module runs.
+    """Yield ``(t, x)`` for t = 0, 1, …, steps.
 
     Parameters are those of `trajectory`. Nothing is stored, so that summaries can be streamed.
 
@@ -106,76 +98,33 @@ def iterates(optimizer, grad, x0, steps, *, seed=0, project=None, progress=False
     >>> [(t, x.item()) for t, x in walk]
     [(0, 8.0), (1, 4.0), (2, 2.0)]
     """
+    check_start(x0, steps)
+    stack, lr = stacked(optimizer, hyper)
+    x = x0.detach().expand(stack.shape(x0)).clone()
+    with bar(steps, progress) as shown:
+        for t, after in walk(stack, lr, x, bind(grad, x.device, seed), steps, project):
+            shown.update(t > 0)
+            yield t, after
+
+
+def check_start(x0, steps) -> None:
+    """Raise unless these are a start and a number of steps."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise ValueError(f"steps must be a whole number of at least 0, got {steps!r}")
     if not isinstance(x0, Tensor) or not x0.is_floating_point() or x0.dim() == 0:
         raise TypeError(f"x0 must be a floating-point tensor of shape (..., d), got {x0!r}")
-    schedule = hyper["lr"] if callable(hyper.get("lr")) else None
-    if schedule:
-        hyper["lr"] = schedule(1)
-    stack = Stack(optimizer, **hyper)
-    x = x0.detach().expand(stack.shape(x0)).clone()
-    oracle = bind(grad, torch.Generator(x.device).manual_seed(seed))
-    with torch.no_grad():
-        s = stack.init(x)
-    yield 0, x
-    with bar(steps, progress) as shown:
-        for t in range(1, steps + 1):
-            if schedule:
-                stack.set_lr(schedule(t))
-            g = oracle(x)
-            if g.shape != x.shape:
-                raise ValueError(
-                    f"grad must return the shape of x, {tuple(x.shape)}, got {tuple(g.shape)}"
-                )
-            with torch.no_grad():
-                x, s = stack.step(x, g.detach(), s, float(t))
-                if project is not None:
-                    x = project(x)
-            shown.update()
-            yield t, x
 
 
-def tidy(values: Tensor, column: str = "loss", **dimensions) -> pd.DataFrame:
-    """Return a tensor as a table with one row a number.
-
-    Parameters
-    ----------
-    values : Tensor
-        Of any shape.
-    column : str
-        Name of the column that holds the numbers.
-    **dimensions : sequence
-        One a dimension of ``values``, in order: its name and the labels along it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        With a column a dimension and the column of numbers.
-
-    Examples
-    --------
-    >>> tidy(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), step=[0, 10], seed=range(2))
-       step  seed  loss
-    0     0     0   1.0
-    1     0     1   2.0
-    2    10     0   3.0
-    3    10     1   4.0
-    """
-    labels = [v.tolist() if isinstance(v, Tensor) else list(v) for v in dimensions.values()]
-    lengths = tuple(len(v) for v in labels)
-    if lengths != tuple(values.shape):
-        raise ValueError(
-            f"values has shape {tuple(values.shape)}, but the labels of "
-            f"{', '.join(dimensions) or 'no dimension'} have lengths {lengths}"
-        )
-    frame = pd.DataFrame(itertools.product(*labels), columns=list(dimensions))
-    frame[column] = values.detach().flatten().tolist()
-    return frame
+def stacked(optimizer, hyper: dict):
+    """Return the stack of these options, and lr as a function of the step or ``None``."""
+    lr = hyper.get("lr")
+    if not callable(lr):
+        return Stack(optimizer, **hyper), None
+    return Stack(optimizer, **{**hyper, "lr": lr(1)}), lr
 
 
-def bind(grad, generator):
-    """Return grad as a function of x alone, after its reset."""
+def bind(grad, device, seed: int):
+    """Return grad as a function of x alone, after its reset, with a generator of its own."""
     if hasattr(grad, "reset"):
         grad.reset()
     try:
@@ -186,4 +135,43 @@ def bind(grad, generator):
     second = positional[1] if len(positional) > 1 else None
     if second is None or (second.default is not second.empty and second.name != "generator"):
         return grad
+    generator = torch.Generator(device).manual_seed(seed)
     return lambda x: grad(x, generator)
+
+
+def walk(stack, lr, x, oracle, steps: int, project=None, step=None, s=None):
+    """Yield ``(t, x)`` for t = 0, 1, …, steps; the loop of every engine in this room.
+
+    Parameters
+    ----------
+    stack : Stack
+    lr : callable or None
+        The step size as a function of the step, if it is one.
+    x : Tensor
+        Start.
+    oracle : callable
+        From x to the gradient.
+    steps : int
+    project : (float, float) or callable, optional
+    step : callable, optional
+        Steps in place of the stack, with the same arguments.
+    s : NamedTuple, optional
+        The state that goes with it.
+    """
+    if step is None:
+        with torch.no_grad():
+            step, s = stack.step, stack.init(x)
+    yield 0, x
+    for t in range(1, steps + 1):
+        if lr:
+            stack.set_lr(lr(t))
+        g = oracle(x)
+        if g.shape != x.shape:
+            raise ValueError(
+                f"grad must return the shape of x, {tuple(x.shape)}, got {tuple(g.shape)}"
+            )
+        with torch.no_grad():
+            x, s = step(x, g.detach(), s, float(t))
+            if project is not None:
+                x = project(x) if callable(project) else x.clamp(*project)
+        yield t, x

@@ -1,35 +1,21 @@
+"""A grid of problems side by side does what the drop-in optimizer does to each alone."""
+
 import pytest
 import torch
 from torch import nn
 
 from companion import optim
 from companion.problems import LeastSquares, Quadratic
-from companion.simulate import iterates, tidy, trajectory
-from tests.naming import label
+from companion.simulate import iterates, trajectory
+from tests.cases import cases
 
 D, SEEDS, STEPS = 4, 2, 25
-F = LeastSquares.random(n=12, d=D, kappa=20, noise=1.0, seed=0)
-LR = torch.tensor([0.003, 0.03, 0.3], dtype=torch.float64)
 
-LABELS = torch.tensor([0, 1, 0, 2])
-# Every exported optimizer with its defaults, and then every option that changes a rule.
-CASES = [(name, {}) for name in optim.__all__] + [
-    ("SGD", {"momentum": 0.9, "dampening": 0.5}),
-    ("SGD", {"momentum": 0.9, "nesterov": True}),
-    ("SGD", {"weight_decay": 0.1, "maximize": True}),
-    ("AdaGrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.5}),
-    ("RMSprop", {"momentum": 0.5, "centered": True}),
-    ("Adam", {"betas": (0.5, 0.8), "weight_decay": 0.1}),
-    ("Adam", {"weight_decay": 0.1, "decoupled": True}),
-    ("AMSGrad", {"variant": "paper"}),
-    ("AdaShift", {"phi": "mean", "n": 3}),
-    ("AdaShift", {"phi": None, "n": 3}),
-    ("ADOPT", {"clip_lambda": None, "weight_decay": 0.1, "decoupled": True}),
-    ("SignSGD", {"momentum": 0.5}),
-    ("BlockwiseAdam", {"partition": "elements"}),
-    ("BlockwiseAdam", {"partition": lambda p, name: 2}),
-    ("BlockwiseAdam", {"partition": lambda p, name: LABELS}),
-]
+
+F = LeastSquares.random(n=12, d=D, kappa=20, noise=1.0, seed=0)
+
+
+LR = torch.tensor([0.003, 0.03, 0.3], dtype=torch.float64)
 
 
 def start(*lead):
@@ -52,14 +38,14 @@ def alone(optimizer, grad, x0, steps, schedule=None, **hyper):
     return torch.stack(path)
 
 
-@pytest.mark.parametrize(("name", "options"), CASES, ids=label)
-def test_a_grid_equals_the_optimizer_stepping_each_cell_alone(name, options):
-    optimizer, x0 = getattr(optim, name), start(SEEDS)
-    path = trajectory(optimizer, F.grad, x0, STEPS, lr=LR.view(-1, 1, 1), **options)
+@cases
+def test_a_grid_equals_the_optimizer_stepping_each_cell_alone(cls, options):
+    x0 = start(SEEDS)
+    path = trajectory(cls, F.grad, x0, STEPS, lr=LR.view(-1, 1, 1), **options)
     assert path.shape == (STEPS + 1, len(LR), SEEDS, D)
     for cell, lr in enumerate(LR.tolist()):
         for seed in range(SEEDS):
-            expected = alone(optimizer, F.grad, x0[seed], STEPS, lr=lr, **options)
+            expected = alone(cls, F.grad, x0[seed], STEPS, lr=lr, **options)
             torch.testing.assert_close(path[:, cell, seed], expected, rtol=1e-12, atol=1e-12)
 
 
@@ -141,14 +127,15 @@ def test_every_keeps_one_iterate_in_so_many_from_the_start_on():
     assert torch.equal(path[0], start())
 
 
-def test_project_acts_after_each_step():
+@pytest.mark.parametrize("project", [(-1.0, 1.0), lambda x: x.clamp(-1, 1)])
+def test_project_acts_after_each_step(project):
     path = trajectory(
         optim.SGD,
         lambda x: -torch.ones_like(x),
         start(),
         40,
         lr=0.3,
-        project=lambda x: x.clamp(-1, 1),
+        project=project,
     )
     assert path[1:].abs().max() <= 1
     assert (path[-1] == 1).all()
@@ -219,18 +206,6 @@ def test_errors_name_the_argument_and_the_value(options, error, message):
     arguments = {"optimizer": optim.Adam, "grad": F.grad, "x0": start(), "steps": 3, **options}
     with pytest.raises(error, match=message):
         trajectory(**arguments)
-
-
-def test_tidy_has_a_row_for_each_number():
-    values = torch.arange(6.0, dtype=torch.float64).view(3, 2)
-    frame = tidy(values, "x", lr=LR, seed=[5, 6])
-    assert list(frame) == ["lr", "seed", "x"]
-    by_label = frame.set_index(["lr", "seed"]).x
-    for i, lr in enumerate(LR.tolist()):
-        for j, seed in enumerate((5, 6)):
-            assert by_label[lr, seed] == values[i, j].item()
-    with pytest.raises(ValueError, match=r"values has shape \(3, 2\).*lr have lengths \(3,\)"):
-        tidy(values, lr=LR)
 
 
 def test_the_rule_is_the_class_s_own():
