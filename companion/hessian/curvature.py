@@ -1,15 +1,14 @@
 """The engine of products: batches, the graphs that are kept, and the checks of what comes out."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from companion.hessian.base import LinearOperator
+from companion.hessian.checks import check_leaves, check_parameters, check_slope
+from companion.hessian.graphs import Storages, flat, vjp
 from companion.hessian.plain import twice_differentiable
 
 # Columns go together where that saves more than it costs: few, and small enough for a CPU's cache.
@@ -56,8 +55,9 @@ class Curvature(LinearOperator):
         self._probe: tuple[Tensor, Tensor] | None = None  # u and A u, for the check of symmetry
         with twice_differentiable():
             self._losses = [self._checked_loss(n, batch) for n, batch in enumerate(batches)]
-            self._same(0, self.objective(batches[0]))
-            self._check_slope(batches[0])
+            again = self.objective(batches[0])
+            self._same(0, again)
+            check_slope(again, self.objective, batches[0], self.leaves)
 
     def objective(self, batch) -> Tensor:
         """Return the scalar loss of a batch, with its graph."""
@@ -99,7 +99,7 @@ class Curvature(LinearOperator):
 
     def matmat(self, V: Tensor) -> Tensor:
         with twice_differentiable():
-            rows = V.detach().T.contiguous().clone()
+            rows = V.detach().T.clone(memory_format=torch.contiguous_format)
             if self._probe is None:
                 u = torch.randn(self.d, generator=torch.Generator().manual_seed(0))
                 rows = torch.cat([u.to(rows).unsqueeze(0), rows])
@@ -120,7 +120,7 @@ class Curvature(LinearOperator):
         """Return the product of a batch, and the bytes that it keeps."""
         if number in self._kept:
             return self._kept[number]
-        with _Storages() as storages:
+        with Storages() as storages:
             loss, product = self.linear(self.batches[number])
         self._same(number, loss)
         size = storages.alive()
@@ -170,16 +170,7 @@ class Curvature(LinearOperator):
         if not loss.isfinite():
             raise ValueError(f"loss: batch {number} gives {loss.item()}, which has no Hessian")
         if number == 0:
-            reached = graph_leaves(loss)
-            own = {id(p) for p in self.leaves}
-            if not any(id(p) in own for p in reached):
-                raise ValueError("loss: it does not depend on the parameters; is it detached?")
-            if other := [tuple(p.shape) for p in reached if id(p) not in own]:
-                raise ValueError(
-                    f"loss: it uses tensors that require a gradient, of shapes {other}, beside the "
-                    "parameters of the copied model; reach the model's through its output or "
-                    "through a loss that is a module, and detach() all others"
-                )
+            check_leaves(loss, self.leaves)
         return loss.detach()
 
     def _same(self, number: int, again: Tensor) -> None:
@@ -190,36 +181,6 @@ class Curvature(LinearOperator):
                 f"loss: two evaluations at one point gave {loss.item()!r} and {again.item()!r}; a "
                 "Hessian needs a deterministic loss: call model.eval() or set dropout to 0, draw "
                 "nothing at random in it, and let it use nothing that changes later"
-            )
-
-    def _check_slope(self, batch) -> None:
-        """Refuse gradients that are not the slope of the loss, along the first batch's gradient."""
-        loss = self.objective(batch)
-        g = vjp([loss], self.leaves, [torch.ones_like(loss)])
-        loss, norm = loss.item(), torch.linalg.vector_norm(flat(g)).item()
-        noise = torch.finfo(self.dtype).eps * abs(loss)
-        points = [p.detach().clone() for p in self.leaves]
-
-        def moved(step):
-            with torch.no_grad():
-                for p, point, t in zip(self.leaves, points, g, strict=True):
-                    p.copy_(point + step / norm * t)
-            return self.objective(batch).item()
-
-        step, smooth, slope = 3e-3 * abs(loss) / norm if norm else 0.0, False, norm
-        while step * norm > 300 * noise:
-            up, down = moved(step) - loss, loss - moved(-step)
-            slope = (up + down) / (2 * step)
-            smooth = abs(up - down) < 0.05 * abs(up + down)
-            if abs(slope - norm) < 0.03 * norm:
-                break
-            step /= 30
-        moved(0.0)
-        if smooth and not abs(slope - norm) < 0.03 * norm:
-            raise ValueError(
-                f"loss: along the gradient it rises by {slope:.3g}, the gradient says {norm:.3g}: "
-                "something changes gradients on their way back (detach(), a hook on a tensor, a "
-                "custom autograd.Function), so that their derivative is no Hessian"
             )
 
     def _check_symmetry(self, rows: Tensor, products: Tensor) -> None:
@@ -237,88 +198,3 @@ class Curvature(LinearOperator):
 
     def __getstate__(self):
         return self.__dict__ | {"_kept": {}}  # graphs can be neither copied nor pickled
-
-
-class _Storages(TorchDispatchMode):
-    """Notes the memory of all results: what of it is alive later has been kept by a graph."""
-
-    def __init__(self):
-        super().__init__()
-        self.found: dict[int, tuple[StorageWeakRef, int]] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls):
-        return False  # or torch imports its compiler, which takes seconds
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for t in tree_leaves(result):
-            if isinstance(t, Tensor) and t.layout == torch.strided:
-                storage = t.untyped_storage()
-                reference = StorageWeakRef(storage)
-                self.found[reference.cdata] = reference, storage.nbytes()
-        return result
-
-    def alive(self) -> int:
-        """Return the bytes of the results that are still there."""
-        return sum(size for reference, size in self.found.values() if not reference.expired())
-
-
-def vjp(
-    outputs: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    vectors: Sequence[Tensor],
-    batched: bool = False,
-    create_graph: bool = False,
-) -> list[Tensor]:
-    """Return Jᵀv for the Jacobian J of outputs by inputs, or of k vectors; keep the graph."""
-    pairs = [pair for pair in zip(outputs, vectors, strict=True) if pair[0].requires_grad]
-    found = [None] * len(inputs)
-    if pairs:
-        outputs, vectors = zip(*pairs, strict=True)
-        found = torch.autograd.grad(
-            outputs,
-            inputs,
-            vectors,
-            retain_graph=True,
-            create_graph=create_graph,
-            allow_unused=True,
-            is_grads_batched=batched,
-        )
-    lead = vectors[0].shape[:1] if batched else ()
-    zeros = (p.new_zeros((*lead, *p.shape)) for p in inputs)
-    return [zero if g is None else g for g, zero in zip(found, zeros, strict=True)]
-
-
-def flat(tensors: Iterable[Tensor], lead: int = 0) -> Tensor:
-    """Return tensors as one, flat after ``lead`` leading dimensions."""
-    return torch.cat([t.reshape((*t.shape[:lead], -1)) for t in tensors], lead)
-
-
-def graph_leaves(loss: Tensor) -> list[Tensor]:
-    """Return the leaves that require a gradient and that a tensor depends on."""
-    nodes, found = [loss.grad_fn] if loss.grad_fn else [], {}
-    seen = set(nodes)
-    while nodes:
-        node = nodes.pop()
-        if hasattr(node, "variable"):
-            found[id(node.variable)] = node.variable
-        new = {parent for parent, _ in node.next_functions if parent} - seen
-        seen |= new
-        nodes += new
-    return list(found.values())
-
-
-def check_parameters(parameters: dict[str, Tensor]) -> None:
-    """Refuse a point that is empty, complex, sparse, or of several dtypes or devices."""
-    if not sum(p.numel() for p in parameters.values()):
-        raise ValueError("model: it has no parameters that require a gradient")
-    for name, p in parameters.items():
-        if not p.is_floating_point() or p.layout != torch.strided:
-            raise ValueError(f"{name}: expected a dense real tensor, got {p.dtype}, {p.layout}")
-        if type(p) not in (Tensor, torch.nn.Parameter):
-            raise ValueError(f"{name}: expected a plain tensor, got {type(p).__name__}")
-    kinds = {(p.dtype, p.device) for p in parameters.values()}
-    if len(kinds) > 1:
-        got = sorted(f"{dtype} on {device}" for dtype, device in kinds)
-        raise ValueError(f"model: expected parameters of one dtype and device, got {got}")

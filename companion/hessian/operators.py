@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from companion.hessian.curvature import Curvature, check_parameters, vjp
+from companion.hessian.checks import check_parameters
+from companion.hessian.curvature import Curvature
+from companion.hessian.graphs import vjp
 from companion.hessian.network import OfNetwork, target
 
 

@@ -1,6 +1,8 @@
 """Torch's functions as plain operations, whose second derivatives exist and are right."""
 
+import inspect
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -65,63 +67,47 @@ def twice_differentiable():
             raise
 
 
-def _embedding(
-    input,
-    weight,
-    padding_idx=None,
-    max_norm=None,
-    norm_type=2.0,
-    scale_grad_by_freq=False,
-    sparse=False,
-):
-    # Sparse and scaled gradients are no other loss: they only serve the optimizer.
-    _refuse_renorm(max_norm)
-    return F.embedding(input, weight, padding_idx)
-
-
-def _embedding_bag(
-    input,
-    weight,
-    offsets=None,
-    max_norm=None,
-    norm_type=2,
-    scale_grad_by_freq=False,
-    mode="mean",
-    sparse=False,
-    per_sample_weights=None,
-    include_last_offset=False,
-    padding_idx=None,
-):
-    _refuse_renorm(max_norm)
-    if input.ndim == 2:
-        rows = torch.arange(len(input), device=input.device)
-        bags, bag = len(input), rows.repeat_interleave(input.shape[1])
-    else:
-        bags = len(offsets) - include_last_offset
-        places = torch.arange(len(input), device=input.device)
-        bag = torch.searchsorted(offsets[:bags].contiguous(), places, right=True) - 1
-    index = input.flatten()
-    each = F.embedding(index, weight)  # (indices, width)
-    if per_sample_weights is not None:
-        each = each * per_sample_weights.flatten().unsqueeze(1)
-    if padding_idx is not None:
-        keep = index != padding_idx % len(weight)
-        each, bag = each[keep], bag[keep]
-    total = each.new_zeros(bags, weight.shape[1])
-    if mode == "max":
-        place = bag.unsqueeze(1).expand_as(each)
-        return total.scatter_reduce(0, place, each, "amax", include_self=False)
-    total = total.index_add(0, bag, each)
-    count = torch.bincount(bag, minlength=bags).clamp(min=1).unsqueeze(1)
-    return total / count if mode == "mean" else total
-
-
-def _refuse_renorm(max_norm):
-    if max_norm is not None:
+def _bound(function, args, kwargs) -> SimpleNamespace:
+    """Return the arguments of a call by name, those left out too."""
+    call = inspect.signature(function).bind(*args, **kwargs)
+    call.apply_defaults()
+    a = SimpleNamespace(**call.arguments)
+    if a.max_norm is not None:
         raise ValueError(
-            f"max_norm: an embedding with max_norm={max_norm} changes its weights whenever it is "
+            f"max_norm: an embedding with max_norm={a.max_norm} changes its weights whenever it is "
             "evaluated, so that the loss has no one Hessian; set it to None"
         )
+    return a
+
+
+# Sparse gradients, and gradients scaled by frequency, are no other loss: they serve an optimizer.
+def _embedding(*args, **kwargs):
+    a = _bound(F.embedding, args, kwargs)
+    return F.embedding(a.input, a.weight, a.padding_idx)
+
+
+def _embedding_bag(*args, **kwargs):
+    a = _bound(F.embedding_bag, args, kwargs)
+    index, offsets = a.input.flatten(), a.offsets
+    if a.input.ndim == 2:
+        offsets = torch.arange(0, a.input.numel(), a.input.shape[1], device=index.device)
+    bags = len(offsets) - (a.include_last_offset and a.input.ndim == 1)
+    places = torch.arange(len(index), device=index.device)
+    bag = torch.searchsorted(offsets[:bags].long().contiguous(), places, right=True) - 1
+    each = F.embedding(index, a.weight)  # (indices, width)
+    if a.per_sample_weights is not None:
+        each = each * a.per_sample_weights.flatten().unsqueeze(1)
+    if a.padding_idx is not None:
+        keep = index != a.padding_idx % len(a.weight)
+        each, bag = each[keep], bag[keep]
+    total = each.new_zeros(bags, a.weight.shape[1])
+    if a.mode == "max":
+        bag = bag.unsqueeze(1).expand_as(each)
+        return total.scatter_reduce(0, bag, each, "amax", include_self=False)
+    total = total.index_add(0, bag, each)
+    if a.mode == "sum":
+        return total
+    return total / torch.bincount(bag, minlength=bags).clamp(min=1).unsqueeze(1)
 
 
 def _weight_norm(v, g, dim=0):
@@ -145,14 +131,7 @@ PLAIN = {
     F.embedding_bag: _embedding_bag,
     torch._weight_norm: _weight_norm,
 }
-NORMALISERS = {F.cross_entropy: _classes, F.nll_loss: _classes} | dict.fromkeys(
-    (
-        F.mse_loss,
-        F.l1_loss,
-        F.smooth_l1_loss,
-        F.huber_loss,
-        F.binary_cross_entropy,
-        F.binary_cross_entropy_with_logits,
-    ),
-    _elements,
-)
+NORMALISERS = {F.cross_entropy: _classes, F.nll_loss: _classes}
+for _name in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"):
+    NORMALISERS[getattr(F, _name)] = _elements
+NORMALISERS[F.binary_cross_entropy_with_logits] = _elements

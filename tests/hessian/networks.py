@@ -103,7 +103,7 @@ def branching(z, y):
 X, IMAGES, SERIES, WORDS, Y = (
     normal(6, 4),
     normal(6, 2, 6, 6),
-    normal(6, 5, 4),
+    normal(6, 3, 4),
     classes(6, 5, c=6),
     classes(6),
 )
@@ -129,9 +129,9 @@ CASES = {  # model, loss, x, y
     "weight norm": (lambda: fully(parametrizations.weight_norm(nn.Linear(4, 4))), CE, X, Y),
     "weight norm, as it was": (old_weight_norm, CE, X, Y),
     "orthogonal": (lambda: fully(parametrizations.orthogonal(nn.Linear(4, 4))), CE, X, Y),
-    "rnn": (lambda: recurrent(nn.RNN), CE, SERIES, Y),
-    "gru": (lambda: recurrent(nn.GRU, bidirectional=True), CE, SERIES, Y),
-    "lstm": (lambda: recurrent(nn.LSTM, num_layers=2), CE, SERIES, Y),
+    "rnn": (lambda: recurrent(nn.RNN, bidirectional=True), CE, SERIES, Y),
+    "gru": (lambda: recurrent(nn.GRU), CE, SERIES, Y),
+    "lstm": (lambda: recurrent(nn.LSTM), CE, SERIES, Y),
     "embedding, flat": (
         lambda: nn.Sequential(nn.Embedding(6, 2), nn.Flatten(), nn.Tanh(), nn.Linear(10, 3)),
         CE,

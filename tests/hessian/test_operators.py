@@ -66,6 +66,8 @@ def test_any_scalar_function_has_a_hessian(shape):
     expected = torch.diag(12 * x.flatten() ** 2) + 2
     torch.testing.assert_close(Hessian.of(f, x).dense(), expected, **EXACT)
     assert not Hessian.of(torch.sum, x).dense().any()
+    still = Hessian.of(lambda x: x.square().sum(), torch.zeros_like(x))  # no gradient there
+    torch.testing.assert_close(still.dense(), 2 * torch.eye(still.d).double(), **EXACT)
 
 
 def test_least_squares_is_its_closed_form():
