@@ -8,19 +8,15 @@ from types import SimpleNamespace
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
-from companion.data import Batches
-from companion.kernels.build import Untranslatable
-from companion.kernels.cells import RowKernel
+from companion.arguments import whole
 from companion.optim.optimizer import Optimizer
 from companion.optim.stack import Stack
 from companion.progress import bar
-from companion.train.arguments import batch_length, whole
+from companion.train.arguments import batch_length
 from companion.train.devices import choose_device, random_state, to_device
-from companion.train.evaluation import count_correct, cross_entropy
-
-EVALUATION_BATCH = 2**16  # models × samples at once where nothing is learned
+from companion.train.evaluation import cross_entropy
+from companion.train.many import train
 
 
 def sweep(
@@ -71,7 +67,8 @@ def sweep(
     DataFrame
         ``optimizer``; the grid's columns; ``seed``; ``step``; ``loss``, ``accuracy``,
         ``test_loss``, ``test_accuracy`` as in `companion.train.fit`; ``diverged``: whether a loss
-        so far was NaN or infinite. After Ctrl-C: the reports up to then.
+        so far, or a parameter at a report so far, was NaN or infinite. After Ctrl-C: the reports
+        up to then.
 
     Raises
     ------
@@ -82,8 +79,9 @@ def sweep(
     -----
     The result is that of training each model alone by the same optimizer, but for the rounding of
     batched arithmetic, and for layers that draw random numbers. Models do not touch each other: one
-    that diverges fills with NaN alone. Memory: `chunk` times one model with its state, gradients
-    and activations.
+    that diverges fills with NaN alone. On a CPU the steps of elementwise rules are one compiled
+    loop for all models; others, and where no compiler is found, go by tensor operations. Memory:
+    `chunk` times one model with its state, gradients and activations.
 
     Examples
     --------
@@ -103,6 +101,9 @@ def sweep(
     steps, every = whole("steps", steps, 0), whole("every", every, 1)
     if not callable(model_fn) or isinstance(model_fn, nn.Module):
         raise TypeError(f"model_fn: expected a function that returns a model, got {model_fn!r}")
+    for name, function in {"loss": loss, "schedule": schedule}.items():
+        if not callable(function) and (name == "loss" or function is not None):
+            raise TypeError(f"{name}: expected a function, got {function!r}")
     if chunk is not None:
         chunk = whole("chunk", chunk, 1)
     device = choose_device(device)
@@ -131,7 +132,8 @@ def sweep(
     with random_state(seeds[0], device), bar(len(keys) * steps, progress) as shown:
         try:
             for rows, program, part in plan:
-                for report in _train(task, program, part, shown):
+                stack = program(torch.tensor([cell for cell, _ in part]), device)
+                for report in train(task, stack, part, shown):
                     frames.append(keys.loc[rows].assign(**report))
         except KeyboardInterrupt:
             pass  # what there is so far is returned
@@ -141,136 +143,10 @@ def sweep(
     return pd.concat(frames).sort_index(kind="stable").reset_index(drop=True)
 
 
-def _train(task, program, part, shown):
-    """Train the models of a part together, and yield their reports as columns."""
-    cells = torch.tensor([cell for cell, _ in part])
-    seeds = list(dict.fromkeys(seed for _, seed in part))
-    slot = torch.tensor([seeds.index(seed) for _, seed in part], device=task.device)  # (B,)
-    base, params, fixed = _stack(task, seeds, slot)
-    stack = program(cells, task.device)
-    update = _Update(stack, params, task.schedule)
-    batches = [Batches(torch.arange(len(task.data.x)), task.batch_size, seed=s) for s in seeds]
-
-    def evaluate(params, fixed, x, y):
-        output = functional_call(base, {**params, **fixed}, (x,))
-        result = {"loss": task.loss(output, y)}
-        if result["loss"].dim():
-            raise ValueError(f"loss: expected a scalar, got shape {tuple(result['loss'].shape)}")
-        right = count_correct(output, y)
-        return result if right is None else {**result, "accuracy": right.double() / y.numel()}
-
-    forward = vmap(evaluate, randomness="different")
-    sums, samples = {}, 0
-    diverged = torch.zeros(len(part), dtype=torch.bool, device=task.device)
-    for step in range(1, task.steps + 1):
-        index = torch.stack([next(b) for b in batches]).to(task.device)[slot]  # (B, batch)
-        x, y = task.data.x[index], task.data.y[index]  # (B, batch, ...)
-        leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-        result = forward(leaves, fixed, x, y)
-        # One backward pass for all: a model's loss depends on its own parameters only.
-        grads = torch.autograd.grad(result["loss"].sum(), leaves.values(), allow_unused=True)
-        grads = {name: g for name, g in zip(leaves, grads, strict=True) if g is not None}
-        with torch.no_grad():
-            update(grads, step)
-            for name, value in result.items():
-                sums[name] = sums.get(name, 0) + value.detach().double() * index.shape[1]
-            samples += index.shape[1]
-            diverged |= ~torch.isfinite(result["loss"])
-        shown.update(len(part))
-        if step % task.every == 0 or step == task.steps:
-            report = {name: (total / samples).tolist() for name, total in sums.items()}
-            if task.test is not None:
-                report |= _test(task, base, evaluate, params, fixed)
-            yield {"step": step, **report, "diverged": diverged.tolist()}
-            sums, samples = {}, 0
-
-
-def _test(task, base, evaluate, params, fixed) -> dict:
-    """Evaluate all models on the test set."""
-    x, y = task.test
-    models = len(next(iter(params.values())))
-    size = max(1, EVALUATION_BATCH // models)
-    forward = vmap(evaluate, in_dims=(0, 0, None, None))
-    sums = {}
-    base.eval()
-    with torch.no_grad():
-        for start in range(0, len(x), size):
-            part = slice(start, start + size)
-            for name, value in forward(params, fixed, x[part], y[part]).items():
-                sums[name] = sums.get(name, 0) + value.double() * len(x[part])
-    base.train()
-    return {f"test_{name}": (total / len(x)).tolist() for name, total in sums.items()}
-
-
-def _stack(task, seeds, slot):
-    """Return a model, its trained parameters, and what else it holds, both stacked to (B, ...)."""
-    models = []
-    for seed in seeds:
-        torch.manual_seed(seed)
-        model = task.model_fn()
-        if not isinstance(model, nn.Module) or model in models:
-            raise TypeError(
-                f"model_fn: expected a function that returns a new Module, got {model!r}"
-            )
-        models.append(model.to(task.device))
-    params, fixed = {}, {}
-    named = [dict([*m.named_parameters(), *m.named_buffers()]) for m in models]
-    for name, value in named[0].items():
-        stacked = torch.stack([n[name].detach() for n in named])[slot]
-        (params if value.requires_grad else fixed)[name] = stacked
-        if value.requires_grad and value.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"model_fn: {name} is {value.dtype}, expected float32 or float64")
-    if not params:
-        raise ValueError("model_fn: the model has no parameters to train")
-    return models[0].train(), params, fixed
-
-
-class _Update:
-    """The steps of all models of a part, in place: by one kernel where that can be had."""
-
-    def __init__(self, stack: Stack, params: dict, schedule):
-        self.stack, self.schedule, self.lr = stack, schedule, stack.h.lr
-        for name, p in params.items():
-            stack.divide(name, p[0])
-        self.x = {name: p.view(len(p), -1) for name, p in params.items()}
-        self.state = {name: stack.init(x, name) for name, x in self.x.items()}
-        self.count = dict.fromkeys(params, 0)  # a late gradient begins a count of its own
-        self.kernel, self.names = None, None
-
-    def __call__(self, grads: dict, step: int) -> None:
-        """Step the parameters that have a gradient."""
-        if self.schedule is not None:
-            self.stack.set_lr(self.lr * float(self.schedule(step - 1)))
-        for name in grads:
-            self.count[name] += 1
-        if self.names is None:
-            self._build(list(grads))
-        counts = {self.count[name] for name in grads}
-        if self.kernel is not None and len(counts) == 1 and self.names == list(grads):
-            self.kernel([g.reshape(len(g), -1) for g in grads.values()], float(counts.pop()))
-            return
-        problems = {
-            name: (self.x[name], g.reshape(len(g), -1), self.state[name], float(self.count[name]))
-            for name, g in grads.items()
-        }
-        for name, (x, s) in self.stack.steps(problems).items():
-            self.x[name].copy_(x)
-            for old, new in zip(self.state[name], s, strict=True):
-                if new is not None:
-                    old.copy_(new)
-
-    def _build(self, names: list) -> None:
-        self.names = names
-        problems = [(self.x[name], self.state[name]) for name in names]
-        try:
-            steady = self.schedule is None
-            self.kernel = RowKernel(self.stack.rule, self.stack.h, problems, steady)
-        except Untranslatable:
-            pass  # the same step by tensor operations
-
-
 def _cells(grid) -> list[dict]:
     """Return every combination of a grid's values."""
+    if not isinstance(grid, dict):
+        raise TypeError(f"grid: expected a dict of sequences by option, got {grid!r}")
     for name, values in grid.items():
         if isinstance(values, str) or not hasattr(values, "__len__") or len(values) == 0:
             raise ValueError(f"grid: {name} must be a sequence of values, got {values!r}")
@@ -322,18 +198,25 @@ def _optimizers(optimizer) -> dict:
         optimizer = {None: optimizer}
     result = {}
     for label, make in optimizer.items():
-        cls = getattr(make, "func", make)
-        if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+        cls, given = getattr(make, "func", make), getattr(make, "args", ())
+        if given or not (isinstance(cls, type) and issubclass(cls, Optimizer)):
             shown = repr(make) if label is None else f"{label}={make!r}"
             raise TypeError(
-                "optimizer: expected classes of companion.optim or partials of them, got " + shown
+                "optimizer: expected classes of companion.optim, or partials of them with options "
+                f"by name, got {shown}"
             )
         result[cls.__name__ if label is None else label] = make
     return result
 
 
 def _seeds(seeds) -> list[int]:
-    seeds = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds: expected a number of at least 1 or different seeds, got {seeds}")
-    return seeds
+    """Return the seeds that a number or a sequence stands for."""
+    if isinstance(seeds, str) or not hasattr(seeds, "__len__"):
+        numbers = list(range(whole("seeds", seeds)))
+    else:
+        numbers = [whole("seeds", seed) for seed in seeds]
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"seeds: expected a number of at least 1 or different seeds, got {seeds!r}"
+        )
+    return numbers

@@ -466,7 +466,7 @@ def test_a_state_that_does_not_load_leaves_the_run_as_it_was(tmp_path):
     write(path, content)
     model = MLP([64, 8, 10])
     before = parameters(model)
-    with pytest.raises(ValueError, match="Adam: the state to load must hold"):
+    with pytest.raises(ValueError, match=r"Adam: the state to load .* must hold"):
         short(path, model)
     assert torch.equal(parameters(model), before)
 

@@ -1,6 +1,5 @@
 """Networks trained together end where each would end alone."""
 
-import importlib
 from functools import partial
 
 import numpy as np
@@ -12,11 +11,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from companion import optim, progress
 from companion.data import Dataset, digits
+from companion.kernels.build import Untranslatable
+from companion.kernels.cells import RowKernel
 from companion.models import MLP
 from companion.optim import SGD, Adam, RMSprop
 from companion.train import fit, sweep
+from companion.train.many import Models, Update
 
-ensemble = importlib.import_module("companion.train.sweep")  # the name is also the function's
 SHARED = MLP([64, 10])
 
 
@@ -90,13 +91,13 @@ def test_every_optimizer_is_tested():
 
 def parameters_of_an_ensemble(monkeypatch, *arguments, **options):
     """Return the frame of a sweep and the parameters that it ends with."""
-    ends, original = [], ensemble._test
+    ends, original = [], Models.test
 
-    def spy(task, base, evaluate, params, fixed):
-        ends.append({name: p.clone() for name, p in params.items()})
-        return original(task, base, evaluate, params, fixed)
+    def spy(models, data):
+        ends.append({name: p.clone() for name, p in models.params.items()})
+        return original(models, data)
 
-    monkeypatch.setattr(ensemble, "_test", spy)
+    monkeypatch.setattr(Models, "test", spy)
     frame = sweep(*arguments, test=small(n=10), every=10**6, **options)
     return frame, ends[-1]
 
@@ -152,12 +153,92 @@ def test_chunks_change_nothing(chunk):
     np.testing.assert_allclose(whole["loss"], parts["loss"], rtol=1e-12)
 
 
-def test_cells_that_differ_by_numbers_share_one_program():
-    cells = ensemble._cells({"lr": [1e-3, 1e-2], "beta1": [0.0, 0.9], "eps": [1e-8]})
-    [(places, program)] = ensemble._programs(Adam, cells)
-    assert places == (0, 1, 2, 3)
-    h = vars(program(torch.arange(4), "cpu").h)
-    assert {name for name, value in h.items() if isinstance(value, torch.Tensor)} == {"lr", "beta1"}
+def test_cells_that_differ_by_numbers_are_one_program(monkeypatch):
+    parts, original = [], Update.__init__
+
+    def spy(update, stack, params, schedule):
+        parts.append((len(next(iter(params.values()))), stack.h))
+        original(update, stack, params, schedule)
+
+    monkeypatch.setattr(Update, "__init__", spy)
+    grid = {"lr": [1e-3, 1e-2], "beta1": [0.0, 0.9], "eps": [1e-8]}
+    sweep(lambda: MLP([64, 10]), small(), Adam, grid, steps=1)
+    [(models, h)] = parts
+    assert models == 4
+    assert {name for name, value in vars(h).items() if torch.is_tensor(value)} == {"lr", "beta1"}
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [(SGD, {"momentum": 0.9}), (Adam, {"weight_decay": 0.1}), (optim.ADOPT, {}), (RMSprop, {})],
+)
+def test_one_kernel_steps_all_models_as_tensor_operations_do(make, options, monkeypatch):
+    grid, setting = {"lr": [1e-3, 1e-2]}, {"seeds": 2, "steps": 7, "batch_size": 30, "every": 7}
+    arguments = lambda: MLP([64, 6, 10]).double(), small(torch.float64), partial(make, **options)
+    calls, step = [], RowKernel.__call__
+    monkeypatch.setattr(RowKernel, "__call__", lambda *a: (calls.append(1), step(*a)))
+    fast = sweep(*arguments, grid, **setting)
+    assert len(calls) == 7
+
+    def none(*arguments):
+        raise Untranslatable("not here")
+
+    monkeypatch.setattr(RowKernel, "__init__", none)
+    slow = sweep(*arguments, grid, **setting)
+    np.testing.assert_allclose(fast["loss"], slow["loss"], rtol=1e-12)
+
+
+class Late(nn.Module):
+    """A model whose second layer has no gradient in its first two steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 10), nn.Linear(64, 10)
+        self.calls = 0
+
+    def forward(self, x):
+        if torch.is_grad_enabled() and self.training:
+            self.calls += 1
+        return self.first(x) + (self.second(x) if self.calls > 2 else 0.0)
+
+
+@pytest.mark.parametrize("make", [Adam, optim.AdaSGD])
+def test_a_late_parameter_counts_its_own_steps(make):
+    data, setting = small(torch.float64), {"steps": 6, "every": 2, "device": "cpu"}
+    frame = sweep(lambda: Late().double(), data, make, {"lr": [0.01, 0.1]}, **setting)
+    for lr, run in frame.groupby("lr"):
+        torch.manual_seed(0)
+        expected = fit(Late().double(), data, partial(make, lr=lr), **setting)
+        np.testing.assert_allclose(run["loss"], expected["loss"], rtol=1e-10)
+
+
+def test_a_model_may_begin_with_batch_normalisation():
+    data = small(torch.float64)
+    setting = {"steps": 4, "batch_size": 30, "every": 2, "test": data, "device": "cpu"}
+
+    def model():
+        return nn.Sequential(nn.BatchNorm1d(64), nn.Linear(64, 10)).double()
+
+    frame = sweep(model, data, SGD, {"lr": [0.01, 0.1]}, **setting)
+    for lr, run in frame.groupby("lr"):
+        torch.manual_seed(0)
+        expected = fit(model(), data, partial(SGD, lr=lr), **setting)
+        np.testing.assert_allclose(run["test_loss"], expected["test_loss"], rtol=1e-10)
+
+
+def test_parameters_that_end_as_nan_have_diverged():
+    def loss(output, y):
+        return F.cross_entropy(output, y) + (0.0 * output.sum()).abs().sqrt()
+
+    frame = sweep(lambda: MLP([64, 10]), small(), SGD, {"lr": [0.1]}, steps=1, loss=loss)
+    assert np.isfinite(frame["loss"]).all()
+    assert frame["diverged"].tolist() == [True]
+
+
+def test_numpy_numbers_serve():
+    counts = {"seeds": np.int64(2), "steps": np.int32(2), "every": np.int64(1)}
+    frame = sweep(lambda: MLP([64, 10]), small(), SGD, {"lr": np.array([0.1])}, **counts)
+    assert frame["seed"].tolist() == [0, 0, 1, 1]
 
 
 def test_seeds_fix_start_and_batches_for_all():
@@ -298,6 +379,23 @@ def test_the_bar_counts_steps_of_all_models(monkeypatch, capsys):
         ({"optimizer": {"mine": "Adam"}}, TypeError, "optimizer: .* got mine='Adam'"),
         ({"optimizer": "Adam"}, TypeError, "optimizer: .* got 'Adam'"),
         ({"seeds": 0}, ValueError, "seeds: expected a number of at least 1"),
+        ({"seeds": -3}, ValueError, "seeds: expected a number of at least 1 .* got -3"),
+        ({"seeds": []}, ValueError, "seeds: expected a number of at least 1"),
+        ({"seeds": 1.5}, TypeError, "seeds: expected a whole number, got 1.5"),
+        ({"seeds": [0.5]}, TypeError, "seeds: expected a whole number, got 0.5"),
+        ({"seeds": True}, TypeError, "seeds: expected a whole number, got True"),
+        ({"seeds": "12"}, TypeError, "seeds: expected a whole number, got '12'"),
+        ({"seeds": [2**80]}, ValueError, "seeds: expected a number of 64 bits"),
+        ({"data": small(n=0)}, ValueError, "data: expected .* at least one"),
+        ({"test": small(n=0)}, ValueError, "test: expected .* at least one"),
+        ({"loss": "mse"}, TypeError, "loss: expected a function, got 'mse'"),
+        ({"loss": lambda o, y: 0.3}, TypeError, "loss: expected a scalar tensor"),
+        ({"loss": lambda o, y: (o.sum(), 1)}, TypeError, "loss: expected a scalar tensor"),
+        ({"loss": lambda o, y: o.sum().detach()}, ValueError, "loss: no parameter has a gradient"),
+        ({"schedule": 0.9}, TypeError, "schedule: expected a function, got 0.9"),
+        ({"schedule": lambda t: float("nan")}, ValueError, "Adam: lr must be in .* got "),
+        ({"grid": [0.1]}, TypeError, r"grid: expected a dict of sequences by option, got \[0.1\]"),
+        ({"optimizer": partial(Adam, 0.1)}, TypeError, "optimizer: .* with options by name"),
         ({"seeds": [1, 1]}, ValueError, r"seeds: .*different seeds, got \[1, 1\]"),
         ({"steps": -1}, ValueError, "steps: expected at least 0, got -1"),
         ({"every": 0}, ValueError, "every: expected at least 1"),
