@@ -120,3 +120,22 @@ def follow(cls, xs, rows, options, names=None, **fixed):
 def agree(ours, theirs, tolerance=1e-12):
     for got, want in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(got, np.array(want), rtol=tolerance, atol=tolerance)
+
+
+def make_params(dtype=torch.float64):
+    torch.manual_seed(0)
+    return [nn.Parameter(torch.randn(shape, dtype=dtype)) for shape in ((3, 4), (5,), ())]
+
+
+def loss_of(params):
+    """A smooth loss whose gradients change along the way."""
+    return sum((p.square() / 2 + 0.3 * p.sin()).sum() for p in params)
+
+
+def run(optimizer, params, steps=8):
+    """Descend that loss; return all parameters as one vector."""
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(params).backward()
+        optimizer.step()
+    return torch.cat([p.detach().flatten() for p in params]).clone()

@@ -129,7 +129,8 @@ class CppKernel:
         # A row's new value goes to a tensor of its own: other threads may still read the old one.
         self.fresh = [slot for _, slot in self.targets if self.kinds[self.slots[slot]] == "block"]
         # Whether every tensor keeps its place, so that a launch can be repeated.
-        self.repeats = not any(self.kinds[node] == "block" for node in self.slots)
+        apart = any(self.kinds[node] == "block" for node in self.slots)
+        self.repeats = not (apart or trace.reductions)
         self.program = Program(trace, trace.scalars)
         self.library = compile_source(self._source(TYPES[dtype]))
 

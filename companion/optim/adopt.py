@@ -84,7 +84,7 @@ class ADOPT(Optimizer):
     def check_options(self, o):
         clip = o["clip_lambda"]
         number = isinstance(clip, (int, float, Tensor)) and not isinstance(clip, bool)
-        power = number and bool(torch.as_tensor((clip >= 0) & (clip < 1e9)).all())
+        power = number and bool(torch.as_tensor((clip >= 0) & (clip < 1e9), device="cpu").all())
         if not (clip is None or callable(clip) or power):
             raise ValueError(
                 "ADOPT: clip_lambda must be a power >= 0, a function of the step or None, "

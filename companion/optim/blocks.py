@@ -113,8 +113,9 @@ class AdamMini:
         runs = self._runs(name, p, p.shape[axis], p.shape[1 - axis])
         if axis == 0 and len(runs) == 1:
             return runs[0][0]
-        rows = torch.cat([torch.full((n,), size) for n, size in runs])
-        label = torch.arange(len(rows)).repeat_interleave(rows).to(p.device)
+        rows = [size for n, size in runs for _ in range(n)]
+        label = torch.arange(len(rows), device=p.device)
+        label = label.repeat_interleave(torch.tensor(rows, device=p.device))
         shape = [-1 if i == axis else 1 for i in range(p.dim())]
         return label.view(shape).expand(p.shape).contiguous()
 

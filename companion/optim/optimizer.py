@@ -10,7 +10,15 @@ from torch._compile import _disable_dynamo
 from companion.kernels import group as kernels
 from companion.optim.options import Flag, Number, checked, flat
 from companion.optim.rule import Hyper, is_zero
-from companion.optim.shards import Shards, local, sharded
+from companion.optim.shards import (
+    gradient_of,
+    local,
+    refuse_flat,
+    refuse_zero,
+    sharded,
+    sharded_blocks,
+    shards_over,
+)
 from companion.optim.stack import blocks_over, grouped, split, updates
 from companion.optim.state import fitting, precise, real
 
@@ -98,6 +106,8 @@ class Optimizer(torch.optim.Optimizer):
             self.defaults = defaults
             self.check_options(defaults)
             return
+        if self.block == "group":
+            refuse_zero(owner)
         super().__init__(params, defaults)
 
     # -- what a subclass writes -----------------------------------------------------------------
@@ -289,11 +299,14 @@ class Optimizer(torch.optim.Optimizer):
                 )
             state = self.state[p]
             if "step" not in state:
+                if not self.elementwise:
+                    refuse_flat(p, type(self).__name__)
                 state["step"] = torch.zeros((), dtype=torch.float32, device="cpu")
                 if self.block == "partition":
                     names = group.get("param_names")
                     index = next(i for i, q in enumerate(group["params"]) if q is p)
-                    state["blocks"] = self.blocks(p, names[index] if names else None)
+                    blocks = self.blocks(p, names[index] if names else None)
+                    state["blocks"] = sharded_blocks(blocks, p)
             missing = [field for field in self.State._fields if field not in state]
             if missing and not set(missing) <= set(self.unused(h)):  # some may be wanted since
                 new = self._new_state(p, h, state.get("blocks"))
@@ -303,8 +316,10 @@ class Optimizer(torch.optim.Optimizer):
 
     def _seen(self, p, blocks):
         """Return a parameter as the rule sees it, and the reductions over its blocks."""
-        here, over = local(p), blocks_over(blocks, stacked=False)
-        return split(precise(real(here)), blocks), over if here is p else Shards(p, over)
+        here = local(p)
+        if here is p:
+            return split(precise(real(p)), blocks), blocks_over(blocks, stacked=False)
+        return precise(real(here)), shards_over(p, blocks)
 
     def _new_state(self, p, h, blocks) -> dict:
         """Return the state of a parameter before its first step, by field."""
@@ -320,7 +335,7 @@ class Optimizer(torch.optim.Optimizer):
             blocks = state.get("blocks")
             # Autograd needs the x of before; the step is about to overwrite it.
             x, over = self._seen(p.clone() if torch.is_grad_enabled() else p, blocks)
-            g = split(precise(real(local(p.grad))), blocks)
+            g = precise(real(gradient_of(p))).reshape(x.shape)
             s = self.State(*[local(state.get(name)) for name in self.State._fields])
             problems.append((x, g, s, state["step"].item(), over))
         return grouped(self, problems, h)

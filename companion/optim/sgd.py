@@ -71,7 +71,9 @@ class SGD(Optimizer):
         super().__init__(params, defaults, weight_decay, **options)
 
     def check_options(self, o):
-        momentum, dampening = (torch.as_tensor(o[name]) for name in ("momentum", "dampening"))
+        momentum, dampening = (
+            torch.as_tensor(o[name], device="cpu") for name in ("momentum", "dampening")
+        )
         if o["nesterov"] and (momentum.max() <= 0 or bool((dampening != 0).any())):
             raise ValueError(
                 "SGD: nesterov=True needs momentum > 0 and dampening = 0, got "

@@ -144,8 +144,16 @@ def updates(rule, problems, h: Hyper):
     for x, g, s, t, over in problems:
         h.over = over
         after, new = rule.update(x, g, s, t, h)
-        taken = {z.untyped_storage().data_ptr() for z in (x, g)}
+        taken = {None, _memory(x), _memory(g)}
         yield after.to(x.dtype), rule.State(*[_apart(z, x.dtype, taken) for z in new])
+
+
+def _memory(z):
+    """Return where a tensor lies; ``None`` for a wrapper around other tensors, which may be x."""
+    try:
+        return z.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return None
 
 
 def _apart(z, dtype, taken):
@@ -153,7 +161,7 @@ def _apart(z, dtype, taken):
     if z is None:
         return None
     z = z.to(dtype)
-    return z.clone() if z.untyped_storage().data_ptr() in taken else z
+    return z.clone() if _memory(z) in taken else z
 
 
 class Stack:
@@ -234,7 +242,7 @@ class Stack:
         """
         blocks = self.bare.blocks(x, name) if self.rule.block == "partition" else 1
         if isinstance(blocks, int) and blocks > 1:
-            blocks = torch.arange(blocks).repeat_interleave(x.numel() // blocks).to(x.device)
+            blocks = torch.arange(x.numel(), device=x.device) // (x.numel() // blocks)
         labels = blocks.flatten() if isinstance(blocks, Tensor) else None
         self._overs[name] = blocks_over(labels, stacked=True)
 

@@ -5,6 +5,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from companion.optim.options import checked
 from companion.optim.shards import local
 
 
@@ -41,6 +42,10 @@ def fitting(optimizer, state_dict: dict) -> tuple[dict, dict]:
     """
     groups = state_dict["param_groups"]
     _check_options(optimizer, groups)
+    for group in groups:
+        given = {k: v for k, v in group.items() if v is not None}  # torch's "as you like"
+        group = checked(given, optimizer.options, type(optimizer).__name__)
+        optimizer.check_options({**optimizer.defaults, **group})
     saved = list(chain.from_iterable(group["params"] for group in groups))
     params = list(chain.from_iterable(group["params"] for group in optimizer.param_groups))
     owners = [{**optimizer.defaults, **group} for group in groups for _ in group["params"]]
@@ -89,7 +94,9 @@ def _fitted(optimizer, p, state: dict, h) -> dict:
         if name in optimizer.State._fields and isinstance(value, (tuple, list)):
             value = torch.stack(tuple(value))
         if name == "step":
-            value = torch.as_tensor(value, dtype=torch.float32).to("cpu", copy=True)
+            if not isinstance(value, (int, float)) and getattr(value, "numel", lambda: 0)() != 1:
+                raise ValueError(f"{owner}: the step to load must be a number, got {value!r}")
+            value = torch.tensor(float(value), dtype=torch.float32, device="cpu")
         elif name in expected:
             want = expected[name]
             if not isinstance(value, Tensor) or value.shape != want.shape:

@@ -1,0 +1,229 @@
+"""One of two processes that train together: distributed_worker.py FOLDER RANK.
+
+Every scenario compares what both processes make of a model with what one alone makes of it, and
+saves the largest difference, or the text of the error that stopped it.
+"""
+
+import sys
+import traceback
+import warnings
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from companion import optim
+from tests.cases import CASES, EVERY, odd_and_even
+from tests.naming import label
+
+WORLD = 2
+X = torch.linspace(-1, 1, 64, dtype=torch.float64).view(16, 4)
+Y = X[:, :1].sin()
+
+
+def network():
+    """Return a model whose rows do not divide evenly: 7, and 1, which leaves one rank nothing."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 7), nn.Tanh(), nn.Linear(7, 1)).double()
+
+
+def train(model, optimizer, rank=None, steps=4, set_to_none=True):
+    """Step on the whole batch, or on a rank's half of it."""
+    part = slice(None) if rank is None else slice(rank * 8, rank * 8 + 8)
+    for _ in range(steps):
+        optimizer.zero_grad(set_to_none=set_to_none)
+        (model(X[part]) - Y[part]).square().mean().backward()
+        optimizer.step()
+
+
+def values(model):
+    return [p.full_tensor() if isinstance(p, DTensor) else p for p in model.parameters()]
+
+
+def difference(model, alone):
+    pairs = zip(values(model), values(alone), strict=True)
+    return max((p - q).abs().max().item() for p, q in pairs)
+
+
+def alone(cls, options, steps=4):
+    model = network()
+    train(model, cls(model.parameters(), lr=0.05, **options), steps=steps)
+    return model
+
+
+# -- scenarios: each takes (rank, mesh, folder, cls, options) --------------------------------------
+
+
+def data_parallel(rank, mesh, folder, cls, options):
+    """Gradients are views of buckets, which the next step fills anew."""
+    model = network()
+    replica = DistributedDataParallel(model, gradient_as_bucket_view=True)
+    train(replica, cls(model.parameters(), lr=0.05, **options), rank, set_to_none=False)
+    return difference(model, alone(cls, options))
+
+
+def fully_sharded(rank, mesh, folder, cls, options):
+    model = network()
+    fully_shard(model, mesh=mesh)
+    train(model, cls(model.parameters(), lr=0.05, **options), rank)
+    return difference(model, alone(cls, options))
+
+
+def sharded_tensors(rank, mesh, folder, cls, options):
+    """Parameters over a mesh in every way, their gradients in another."""
+    worst = 0.0
+    for placement in (Shard(0), Shard(1), Replicate()):
+        torch.manual_seed(1)
+        whole = [nn.Parameter(torch.randn(s, dtype=torch.float64)) for s in ((5, 3), (2, 1))]
+        parts = [nn.Parameter(distribute_tensor(p.detach(), mesh, [placement])) for p in whole]
+        twins = [cls(ps, lr=0.05, **options) for ps in (whole, parts)]
+        for call in range(5):
+            for p, q in zip(whole, parts, strict=True):
+                p.grad = torch.randn(p.shape, dtype=p.dtype)
+                g = distribute_tensor(p.grad, mesh, [Shard(0) if call == 3 else placement])
+                q.grad = g if g.placements == q.placements else g.redistribute(mesh, q.placements)
+            for optimizer in twins:
+                optimizer.step()
+        gaps = [(q.full_tensor() - p).abs().max() for p, q in zip(whole, parts, strict=True)]
+        worst = max(worst, *(gap.item() for gap in gaps))
+    return worst
+
+
+def large(rank, mesh, folder, cls, options):
+    """Return the difference on a tensor whose shards are larger than a piece."""
+    model, twin = (nn.Linear(1100, 1000, bias=False) for _ in range(2))
+    twin.load_state_dict(model.state_dict())
+    for p in (*model.parameters(), *twin.parameters()):
+        dist.broadcast(p.data, 0)
+    fully_shard(model, mesh=mesh)
+    x = torch.linspace(-1, 1, 1100).view(1, -1)
+    for net in (model, twin):
+        optimizer = cls(net.parameters(), lr=0.05, **options)
+        for _ in range(3):
+            optimizer.zero_grad()
+            net(x).square().sum().backward()
+            optimizer.step()
+    return difference(model, twin)
+
+
+def zero_redundancy(rank, mesh, folder, cls, options):
+    model = network()
+    replica = DistributedDataParallel(model)
+    optimizer = ZeroRedundancyOptimizer(model.parameters(), optimizer_class=cls, lr=0.05, **options)
+    train(replica, optimizer, rank)
+    return difference(model, alone(cls, options))
+
+
+def flat(rank, mesh, folder, cls, options, use_orig_params=False):
+    """FSDP's first version: parameters are pieces of one flat vector."""
+    model = network()
+    wrapped = FullyShardedDataParallel(
+        model, device_id=torch.device("cpu"), use_orig_params=use_orig_params
+    )
+    train(wrapped, cls(wrapped.parameters(), lr=0.05, **options), rank)
+    with FullyShardedDataParallel.summon_full_params(wrapped):
+        return difference(wrapped.module, alone(cls, options))
+
+
+def flat_views(*arguments):
+    return flat(*arguments, use_orig_params=True)
+
+
+def checkpoint(rank, mesh, folder, cls, options, flatten=False):
+    """Save both ranks' state, load it into a new optimizer, go on as if nothing had happened."""
+    settings = StateDictOptions(flatten_optimizer_state_dict=flatten)
+
+    def make():
+        model = network()
+        fully_shard(model, mesh=mesh)
+        return model, cls(model.named_parameters(), lr=0.05, **options)
+
+    model, optimizer = make()
+    train(model, optimizer, rank, steps=3)
+    state = {
+        "model": model.state_dict(),
+        "optimizer": get_optimizer_state_dict(model, optimizer, options=settings),
+    }
+    where = folder / f"{label(cls)}-{label(options)}-{flatten}"
+    dcp.save(state, checkpoint_id=where)
+    model, optimizer = make()
+    state = {
+        "model": model.state_dict(),
+        "optimizer": get_optimizer_state_dict(model, optimizer, options=settings),
+    }
+    dcp.load(state, checkpoint_id=where)
+    model.load_state_dict(state["model"])
+    set_optimizer_state_dict(model, optimizer, state["optimizer"], options=settings)
+    train(model, optimizer, rank, steps=3)
+    return difference(model, alone(cls, options, steps=6))
+
+
+def flattened_checkpoint(*arguments):
+    return checkpoint(*arguments, flatten=True)
+
+
+PLAIN = [(cls, {"n": 1} if cls is optim.AdaShift else {}) for cls in EVERY]
+MOMENTUM, ADAM = (optim.SGD, {"momentum": 0.9}), (optim.Adam, {})
+FUSED = [(cls, {**options, "fused": True}) for cls, options in (MOMENTUM, ADAM)]
+# One for each kind of state: none, a tensor, two, a queue, a scalar, blocks by number and by label.
+STATES = [
+    (optim.SGD, {}),
+    MOMENTUM,
+    ADAM,
+    (optim.AdaShift, {"n": 2}),
+    (optim.AdaSGD, {}),
+    (optim.BlockwiseAdam, {"partition": "rows"}),
+    (optim.BlockwiseAdam, {"partition": odd_and_even}),
+]
+SCENARIOS = {
+    data_parallel: [MOMENTUM, *PLAIN],
+    fully_sharded: [*STATES, *FUSED],
+    sharded_tensors: [*CASES, *FUSED],
+    large: [MOMENTUM, ADAM],
+    zero_redundancy: PLAIN,
+    flat: STATES,
+    flat_views: STATES,
+    checkpoint: STATES,
+    flattened_checkpoint: STATES,
+}
+
+
+def main(folder, rank):
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meet",
+        rank=rank,
+        world_size=WORLD,
+        timeout=timedelta(seconds=100),
+    )
+    mesh = init_device_mesh("cpu", (WORLD,))
+    results = {}
+    for scenario, cases in SCENARIOS.items():
+        for cls, options in cases:
+            name = f"{scenario.__name__}-{label(cls)}-{label(options)}"
+            try:
+                results[name] = scenario(rank, mesh, folder, cls, options)
+            except Exception:
+                results[name] = traceback.format_exc()
+            dist.barrier()
+    torch.save(results, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
