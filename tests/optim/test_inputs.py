@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from companion.optim import optimizer as engine
+from companion.optim import steps as engine
 from companion.problems import LeastSquares
 from companion.simulate import trajectory
 from tests.cases import CALLS, cases, draw

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from companion import optim
 from companion.kernels import group as kernels
-from companion.optim import optimizer as engine
+from companion.optim import steps as engine
 from tests.cases import EVERY, cases, every, loss_of, make_params, run
 from tests.naming import label
 
