@@ -166,12 +166,10 @@ def main():
     for name in args.networks:
         for columns in args.columns:
             rows += measure(name, columns, args.rounds, args.all)
-            print(pd.DataFrame(rows[-1:]).to_string(index=False, header=False), flush=True)
-    table = pd.DataFrame(rows).round(3)
-    table = table.assign(threads=args.threads, **provenance())
+            table = pd.DataFrame(rows).round(3).assign(threads=args.threads, **provenance())
+            if args.save:
+                table.to_csv(args.save, index=False)
     print(table.to_string(index=False))
-    if args.save:
-        table.to_csv(args.save, index=False)
 
 
 if __name__ == "__main__":
