@@ -7,7 +7,7 @@ from torch import Tensor
 
 from companion.optim.optimizer import Optimizer
 from companion.optim.options import UNIT, Number
-from companion.optim.rule import clamp, ema
+from companion.optim.rule import clamp, ema, ema_square
 
 
 class AdaBound(Optimizer):
@@ -104,7 +104,7 @@ class AdaBound(Optimizer):
     @staticmethod
     def rule(x, g, s, t, h):
         m = ema(s.m, g, h.beta1)
-        v = ema(s.v, g.square(), h.beta2)
+        v = ema_square(s.v, g, h.beta2)
         debias1, debias2 = 1 - h.beta1**t, 1 - h.beta2**t
         final_lr = h.final_lr * h.lr / h.base_lr
         lower = final_lr * (1 - 1 / (h.gamma * t + 1))

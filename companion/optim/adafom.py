@@ -6,7 +6,7 @@ from torch import Tensor
 
 from companion.optim.optimizer import Optimizer
 from companion.optim.options import UNIT, Number
-from companion.optim.rule import descend, ema
+from companion.optim.rule import descend, ema, ema_square
 
 
 class AdaFom(Optimizer):
@@ -62,5 +62,5 @@ class AdaFom(Optimizer):
     @staticmethod
     def rule(x, g, s, t, h):
         m = ema(s.m, g, h.beta1)
-        v = ema(s.v, g.square(), 1 - 1 / t)
+        v = ema_square(s.v, g, 1 - 1 / t)
         return descend(x, h.lr, m, v.sqrt() + h.eps), AdaFom.State(m, v)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from companion.optim.optimizer import Optimizer
 from companion.optim.options import UNIT, Number
-from companion.optim.rule import descend, ema
+from companion.optim.rule import descend, ema, ema_square
 
 
 class Adam(Optimizer):
@@ -61,7 +61,7 @@ class Adam(Optimizer):
     @staticmethod
     def rule(x, g, s, t, h):
         m = ema(s.m, g, h.beta1)
-        v = ema(s.v, g.square(), h.beta2)
+        v = ema_square(s.v, g, h.beta2)
         m_hat = m / (1 - h.beta1**t)
         v_hat = v / (1 - h.beta2**t)
         return descend(x, h.lr, m_hat, v_hat.sqrt() + h.eps), Adam.State(m, v)

@@ -61,7 +61,7 @@ class AdaSGD(Optimizer):
     @staticmethod
     def rule(x, g, s, t, h):
         m = ema(s.m, g, h.beta1)
-        v = ema(s.v, h.mean_square(g), h.beta2)
+        v = h.beta2 * s.v + (1 - h.beta2) * h.mean_square(g)
         m_hat = m / (1 - h.beta1**t)
         v_hat = v / (1 - h.beta2**t)
         return descend(x, h.lr, m_hat, v_hat.sqrt() + h.eps), AdaSGD.State(m, v)

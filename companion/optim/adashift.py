@@ -7,7 +7,7 @@ from torch import Tensor
 
 from companion.optim.optimizer import Optimizer
 from companion.optim.options import UNIT, Choice, Count, Number
-from companion.optim.rule import descend, ema, push, where
+from companion.optim.rule import descend, push, where
 
 
 class AdaShift(Optimizer):
@@ -98,7 +98,7 @@ class AdaShift(Optimizer):
         m = sum(w * z for w, z in zip(weights, past, strict=True)) / sum(weights)
         started = t > h.n
         square = AdaShift.phi(s.past[0].square(), h)
-        v = where(started, ema(s.v, square, h.beta2), s.v)
+        v = where(started, h.beta2 * s.v + (1 - h.beta2) * square, s.v)
         v_hat = v / (1 - h.beta2 ** where(started, t - h.n, 1))
         x = where(started, descend(x, h.lr, m, v_hat.sqrt() + h.eps), x)
         return x, AdaShift.State(v, past)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from companion.optim.optimizer import Optimizer
 from companion.optim.options import UNIT, Anything, Number
-from companion.optim.rule import clamp, descend, ema, where
+from companion.optim.rule import clamp, descend, ema, ema_square, where
 
 
 class ADOPT(Optimizer):
@@ -103,8 +103,7 @@ class ADOPT(Optimizer):
             c = (t - 1) ** h.clip_lambda if power else h.clip_lambda(t - 1)
             u = clamp(u, -c, c)
         m = ema(s.m, u, h.beta1)
-        square = g.square()
-        v = ema(s.v, square, h.beta2)
         first = t == 1  # the first call only sets v
+        v = ema_square(s.v, g, where(first, 0.0, h.beta2))
         x = where(first, x, descend(x, h.lr, m))
-        return x, ADOPT.State(m=where(first, s.m, m), v=where(first, square, v))
+        return x, ADOPT.State(m=where(first, s.m, m), v=v)

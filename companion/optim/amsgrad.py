@@ -7,7 +7,7 @@ from torch import Tensor
 
 from companion.optim.optimizer import Optimizer
 from companion.optim.options import UNIT, Choice, Number
-from companion.optim.rule import descend, ema
+from companion.optim.rule import descend, ema, ema_square
 
 
 class AMSGrad(Optimizer):
@@ -84,7 +84,7 @@ class AMSGrad(Optimizer):
     @staticmethod
     def rule(x, g, s, t, h):
         m = ema(s.m, g, h.beta1)
-        v = ema(s.v, g.square(), h.beta2)
+        v = ema_square(s.v, g, h.beta2)
         if h.variant == "paper":
             u = torch.maximum(s.u, v)
             return descend(x, h.lr, m, u.sqrt() + h.eps), AMSGrad.State(m, v, u)

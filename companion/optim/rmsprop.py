@@ -6,7 +6,7 @@ from torch import Tensor
 
 from companion.optim.optimizer import Optimizer
 from companion.optim.options import UNIT, Flag, Number
-from companion.optim.rule import descend, ema, is_zero
+from companion.optim.rule import descend, ema, ema_square, is_zero
 
 
 class RMSprop(Optimizer):
@@ -88,7 +88,7 @@ class RMSprop(Optimizer):
 
     @staticmethod
     def rule(x, g, s, t, h):
-        v = variance = ema(s.v, g.square(), h.alpha)
+        v = variance = ema_square(s.v, g, h.alpha)
         g_mean, b = s.g_mean, s.b
         if g_mean is not None:
             g_mean = ema(g_mean, g, h.alpha)

@@ -19,20 +19,37 @@ from torch import Tensor
 def ema(old, new, beta):
     """Return ``beta * old + (1 - beta) * new``: one step of an exponential moving average.
 
-    An average that has reached infinity stays there, as in ``torch.optim``; written as
-    ``old + (1 - beta) * (new - old)`` it would become NaN.
+    Examples
+    --------
+    >>> ema(torch.tensor(1.0), torch.tensor(3.0), 0.75)
+    tensor(1.5000)
+    """
+    if isinstance(beta, float):
+        return torch.lerp(old, new, 1 - beta)
+    beta, rest = _weights(old, beta)
+    return beta * old + rest * new
+
+
+def ema_square(old, g, beta):
+    """Return ``beta * old + (1 - beta) * g**2``: one step of an average of squares.
+
+    An average that has reached infinity stays there, as in ``torch.optim``: its coordinate rests.
 
     Examples
     --------
-    >>> ema(torch.tensor([1.0, float("inf")]), torch.tensor([3.0, 0.0]), 0.5)
-    tensor([2., inf])
+    >>> ema_square(torch.tensor([1.0, float("inf")]), torch.tensor([3.0, 0.0]), 0.5)
+    tensor([5., inf])
     """
     if isinstance(beta, float):
-        return torch.add(old * beta, new, alpha=1 - beta)
+        return (old * beta).addcmul_(g, g, value=1 - beta)
+    beta, rest = _weights(old, beta)
+    return beta * old + rest * g.square()
+
+
+def _weights(old, beta):
+    """Return beta and 1 - beta, which is taken before they get the dtype of the average."""
     rest = 1 - beta
-    if isinstance(beta, Tensor):
-        beta, rest = beta.to(old.dtype), rest.to(old.dtype)
-    return beta * old + rest * new
+    return (beta.to(old.dtype), rest.to(old.dtype)) if isinstance(beta, Tensor) else (beta, rest)
 
 
 def clamp(x, low=None, high=None):

@@ -14,7 +14,7 @@ from companion.optim.shards import (
 from companion.optim.stack import blocks_over, grouped, split, updates
 from companion.optim.state import precise, real
 
-PIECE = 1 << 19  # elements that an eager step takes at a time: their temporaries stay in cache
+PIECE = 1 << 17  # elements that an eager step takes at a time: their temporaries stay in cache
 
 
 class Steps(torch.optim.Optimizer):

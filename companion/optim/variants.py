@@ -8,7 +8,7 @@ from torch import Tensor
 from companion.optim.adam import Adam
 from companion.optim.optimizer import Optimizer
 from companion.optim.options import UNIT, Number
-from companion.optim.rule import clamp, descend, ema, where
+from companion.optim.rule import clamp, descend, ema, ema_square, where
 
 
 class UncorrectedAdam(Adam):
@@ -54,7 +54,7 @@ class Decorrelated(HalfWay):
     def rule(x, g, s, t, h):
         first = t == 1  # as in ADOPT, the first call only sets v
         m = where(first, s.m, ema(s.m, g, h.beta1))
-        v = where(first, g.square(), ema(s.v, g.square(), h.beta2))
+        v = where(first, g.square(), ema_square(s.v, g, h.beta2))
         return where(first, x, descend(x, h.lr, m, clamp(s.v.sqrt(), h.eps))), HalfWay.State(m, v)
 
 
@@ -63,6 +63,6 @@ class Reordered(HalfWay):
 
     @staticmethod
     def rule(x, g, s, t, h):
-        v = where(t == 1, g.square(), ema(s.v, g.square(), h.beta2))
+        v = where(t == 1, g.square(), ema_square(s.v, g, h.beta2))
         m = ema(s.m, g / clamp(v.sqrt(), h.eps), h.beta1)
         return descend(x, h.lr, m), HalfWay.State(m, v)
