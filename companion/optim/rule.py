@@ -24,10 +24,8 @@ def ema(old, new, beta):
     >>> ema(torch.tensor(1.0), torch.tensor(3.0), 0.75)
     tensor(1.5000)
     """
-    if isinstance(beta, float):
-        return torch.lerp(old, new, 1 - beta)
-    beta, rest = _weights(old, beta)
-    return beta * old + rest * new
+    rest = 1 - beta
+    return torch.lerp(old, new, rest.to(old.dtype) if isinstance(rest, Tensor) else rest)
 
 
 def ema_square(old, g, beta):
@@ -42,14 +40,10 @@ def ema_square(old, g, beta):
     """
     if isinstance(beta, float):
         return (old * beta).addcmul_(g, g, value=1 - beta)
-    beta, rest = _weights(old, beta)
+    rest = 1 - beta  # before both get the dtype of the average
+    if isinstance(beta, Tensor):
+        beta, rest = beta.to(old.dtype), rest.to(old.dtype)
     return beta * old + rest * g.square()
-
-
-def _weights(old, beta):
-    """Return beta and 1 - beta, which is taken before they get the dtype of the average."""
-    rest = 1 - beta
-    return (beta.to(old.dtype), rest.to(old.dtype)) if isinstance(beta, Tensor) else (beta, rest)
 
 
 def clamp(x, low=None, high=None):
