@@ -43,7 +43,7 @@ def ema_square(old, g, beta):
     rest = 1 - beta  # before both get the dtype of the average
     if isinstance(beta, Tensor):
         beta, rest = beta.to(old.dtype), rest.to(old.dtype)
-    return beta * old + rest * g.square()
+    return beta * old + rest * g * g
 
 
 def clamp(x, low=None, high=None):
