@@ -147,6 +147,21 @@ def test_nothing_imports_in_a_circle(room):
     assert way[way.index(way[-1]) if way else 0 :] == []
 
 
+def test_files_and_functions_are_short():
+    long = []
+    for path in sources("companion", "tools"):
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
+        if text.count("\n") > 300:
+            long.append(f"{name}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                documented = ast.get_docstring(node) is not None
+                first = node.body[0].end_lineno if documented else node.lineno
+                if node.end_lineno - first > 50:
+                    long.append(f"{name}:{node.lineno}: {node.end_lineno - first} lines")
+    assert long == []
+
+
 DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
 
 
