@@ -138,5 +138,5 @@ def test_a_build_that_is_stopped_keeps_what_has_finished(book):
         assert "2 chapters" in run.stdout.readline()
         assert "b: " in run.stdout.readline()
         run.send_signal(signal.SIGINT)
-        assert run.wait(timeout=60) == 130
+        assert run.wait(timeout=300) == 130
     assert todo() == ["a"]

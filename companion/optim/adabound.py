@@ -91,8 +91,7 @@ class AdaBound(Optimizer):
         """Add a group and keep its first step size, the unit of ``final_lr``."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        lr = group["lr"].item() if isinstance(group["lr"], Tensor) else group["lr"]
-        group.setdefault("base_lr", _unit(lr))
+        group.setdefault("base_lr", _unit(group["lr"]))
 
     @classmethod
     def hyper_of(cls, group):

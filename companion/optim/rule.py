@@ -24,6 +24,8 @@ def ema(old, new, beta):
     >>> ema(torch.tensor(1.0), torch.tensor(3.0), 0.75)
     tensor(1.5000)
     """
+    if isinstance(new, Tensor):  # a weight decay of a wider dtype widens a gradient
+        new = new.to(old.dtype)
     rest = 1 - beta
     return torch.lerp(old, new, rest.to(old.dtype) if isinstance(rest, Tensor) else rest)
 

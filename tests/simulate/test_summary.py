@@ -16,7 +16,7 @@ def test_quantiles_drift_and_growth_equal_those_of_all_iterates():
     result = run(optim.Adam, Samples(slope, 5), X0, 203, times=iter(times), minimiser=-2.0, **ADAM)
     path = stored(Samples(slope, 5), X0, 203, (4, 7, 1), **ADAM)[..., 0]
     expected = torch.quantile(path[times], LEVELS, dim=-1).movedim(0, -1)
-    torch.testing.assert_close(result.quantiles, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(result.quantiles, expected, rtol=1e-11, atol=1e-11)
     assert result.times == times
     median = (path[203] - path[50]).median(-1).values
     torch.testing.assert_close(result.drift, median / 153, rtol=1e-9, atol=1e-12)
