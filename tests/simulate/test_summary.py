@@ -24,7 +24,7 @@ def test_quantiles_drift_and_growth_equal_those_of_all_iterates():
     growth = (away[203] - away[50]).median(-1).values
     assert torch.equal(result.growth, growth > 0)
     assert 0 < result.growth.sum() < 4  # both happen
-    torch.testing.assert_close(result.x[..., 0], path[-1], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(result.x[..., 0], path[-1], rtol=1e-11, atol=1e-11)
 
 
 def test_what_is_observed_may_be_chosen():
