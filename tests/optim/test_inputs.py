@@ -7,7 +7,7 @@ from torch.utils._pytree import tree_leaves
 
 from companion.optim import steps as engine
 from companion.problems import LeastSquares
-from companion.simulate import trajectory
+from companion.simulate import run, trajectory
 from tests.cases import CALLS, cases, draw
 
 
@@ -59,13 +59,16 @@ def test_gradients_in_one_buffer_are_as_good_as_fresh_ones(cls, options, name, m
 def test_an_oracle_may_fill_one_buffer_for_ever(cls, options):
     f = LeastSquares.random(n=12, d=4, kappa=20, noise=1.0, seed=0)
     x0 = torch.linspace(-1, 1, 8, dtype=torch.float64).view(2, 4)
-    buffer, before = torch.empty_like(x0), x0.clone()
+    held, before = {}, x0.clone()
 
     def reusing(x):
-        return buffer.copy_(f.grad(x))
+        return held.setdefault(x.shape, torch.empty_like(x)).copy_(f.grad(x))
 
     paths = [trajectory(cls, grad, x0, CALLS, lr=0.01, **options) for grad in (f.grad, reusing)]
     assert torch.equal(*paths)
+    settings = {"lr": 0.01, "kernel": False, "progress": False, **options}
+    ends = [run(cls, grad, x0, CALLS, **settings).x for grad in (f.grad, reusing)]
+    assert torch.equal(*ends)
     assert torch.equal(x0, before)
 
 
