@@ -129,7 +129,8 @@ def test_a_build_that_is_stopped_keeps_what_has_finished(book):
         HEADER + "Running time: about 9 seconds\n" + cell("import time\ntime.sleep(600)")
     )
     code = (
-        "import sys, pathlib; from tools import execution as e; "
+        "import pathlib, signal, sys; from tools import execution as e; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a parent may ignore it
         f"e.ROOT = pathlib.Path({str(root)!r}); e.CELLS = e.ROOT / '_build' / 'cells'; "
         "e.os.sched_getaffinity = lambda _: {0, 1}; sys.exit(e.main())"
     )
