@@ -143,6 +143,7 @@ def cycles(optimizer):
     return bool({"betas", "momentum"} & optimizer.defaults.keys())
 
 
+@pytest.mark.filterwarnings("ignore:The epoch parameter:UserWarning")  # SequentialLR's own
 @pytest.mark.parametrize("tensor", [False, True])
 @pytest.mark.parametrize("name", SCHEDULERS)
 @peers
@@ -155,9 +156,7 @@ def test_every_scheduler_of_torch(ours, theirs, name, tensor):
         def make(cls=cls, params=params):
             lr = torch.tensor(0.05, dtype=torch.float64) if tensor else 0.05
             optimizer = cls([{"params": params[:2]}, {"params": params[2:], "lr": lr / 2}], lr=lr)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # SequentialLR's own use of epochs
-                return optimizer, SCHEDULERS[name](optimizer)
+            return optimizer, SCHEDULERS[name](optimizer)
 
         optimizer, scheduler = make()
         for step in range(8):
