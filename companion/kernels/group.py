@@ -6,6 +6,7 @@ a second and kept in the user's cache folder. On other devices the same trace go
 group steps eagerly.
 """
 
+import ctypes
 import warnings
 
 import torch
@@ -39,7 +40,7 @@ def step(optimizer, params, h) -> bool:
         results = kernel([slots for *_, slots in entries], kernel.trace.known(h, t))
         for (p, s, slots), blocks in zip(entries, results, strict=True):
             optimizer.store(p, slots[0], s._replace(**blocks))
-        if Plan.holds(kernel, launches, entries):
+        if len(launches) == 1 and Plan.holds(optimizer, kernel, entries):
             plans[params[0]] = Plan(optimizer, kernel, entries, h)
     increment_version(params)  # autograd has to know that they changed
     return True
@@ -141,7 +142,7 @@ class Plan:
         for p, *_ in entries:
             state = optimizer.state[p]
             fields = [(name, state[name]) for name in ("step", *state) if name != "blocks"]
-            step = state["step"].numpy()  # shares its memory
+            step = ctypes.c_float.from_address(state["step"].data_ptr())  # held by fields
             held = state, len(state), fields, step
             self.entries.append((p, p.data_ptr(), p.shape, p.dtype, *held))
         slots = [slots for *_, slots in entries]
@@ -151,11 +152,12 @@ class Plan:
         self.t = None
 
     @staticmethod
-    def holds(kernel, launches, entries) -> bool:
+    def holds(optimizer, kernel, entries) -> bool:
         """Say whether a launch can be repeated: all that it writes to stays where it is."""
+        steps = [optimizer.state[p]["step"] for p, *_ in entries]
         return (
-            len(launches) == 1
-            and kernel.repeats
+            kernel.repeats
+            and all(step.dtype == torch.float32 and step.is_cpu for step in steps)
             and all(is_memory(p) and p.data_ptr() == slots[0].data_ptr() for p, _, slots in entries)
         )
 
@@ -163,21 +165,22 @@ class Plan:
         """Say whether the launch is still the right one; take up gradients and count on the way."""
         if len(params) != len(self.entries) or self.structure != _structure(optimizer, h):
             return False
-        pointers = self.tensors.pointers
-        self.t = float(self.entries[0][-1])
-        for i, (p, entry) in enumerate(zip(params, self.entries, strict=True)):
+        addresses, self.t = [], self.entries[0][-1].value
+        for p, entry in zip(params, self.entries, strict=True):
             (q, address, shape, dtype, state, length, fields, step), g = entry, p.grad
             same = p is q and p.data_ptr() == address and optimizer.state[p] is state
             same = same and len(state) == length  # momentum may have been switched on
             shaped = p.is_contiguous() and p.shape == shape and p.dtype == dtype
-            if not (same and shaped and step == self.t):  # a late parameter counts for itself
+            if not (same and shaped and step.value == self.t):  # a late parameter counts for itself
                 return False
-            if not (g.dtype == dtype and g.is_contiguous() and is_memory(g)):
+            plain = type(g) is Tensor or is_memory(g)
+            if not (plain and g.dtype == dtype and g.is_contiguous()):
                 return False
             for name, tensor in fields:
                 if state.get(name) is not tensor:
                     return False
-            pointers[i, 1] = g.data_ptr()
+            addresses.append(g.data_ptr())
+        self.tensors.pointers[:, 1] = addresses
         return True
 
     def run(self, h) -> None:

@@ -144,8 +144,9 @@ def updates(rule, problems, h: Hyper):
     for x, g, s, t, over in problems:
         h.over = over
         after, new = rule.update(x, g, s, t, h)
-        taken = {None, _memory(x), _memory(g)}
-        yield after.to(x.dtype), rule.State(*[_apart(z, x.dtype, taken) for z in new])
+        taken, dtype = (None, _memory(x), _memory(g)), x.dtype
+        after = after if after.dtype is dtype else after.to(dtype)
+        yield after, rule.State(*[_apart(z, dtype, taken) for z in new])
 
 
 def _memory(z):
@@ -160,7 +161,7 @@ def _apart(z, dtype, taken):
     """Return z in a dtype, and as a copy if it lies in memory that is taken."""
     if z is None:
         return None
-    z = z.to(dtype)
+    z = z if z.dtype is dtype else z.to(dtype)
     return z.clone() if _memory(z) in taken else z
 
 

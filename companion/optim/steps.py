@@ -14,7 +14,7 @@ from companion.optim.shards import (
 from companion.optim.stack import blocks_over, grouped, split, updates
 from companion.optim.state import precise, real
 
-PIECE = 1 << 17  # elements that an eager step takes at a time: their temporaries stay in cache
+PIECE = 1 << 19  # elements that an eager step takes at a time: their temporaries stay in cache
 
 
 class Steps(torch.optim.Optimizer):
@@ -67,7 +67,8 @@ class Steps(torch.optim.Optimizer):
             blocks = state.get("blocks")
             # Autograd needs the x of before; the step is about to overwrite it.
             x, over = self._seen(p.clone() if torch.is_grad_enabled() else p, blocks)
-            g = precise(real(gradient_of(p))).reshape(x.shape)
+            g = precise(real(gradient_of(p)))
+            g = g if g.shape == x.shape else g.reshape(x.shape)
             s = self.State(*[local(state.get(name)) for name in self.State._fields])
             problems.append((x, g, s, state["step"].item(), over))
         return grouped(self, problems, h)
@@ -110,7 +111,7 @@ class Steps(torch.optim.Optimizer):
         if not kernels.is_memory(x) or x.data_ptr() != target.data_ptr():
             target.copy_(x if x.shape == target.shape else x.reshape(target.shape))
         state = self.state[p]
-        for name, z in s._asdict().items():
+        for name, z in zip(s._fields, s, strict=True):
             if z is None:
                 continue
             held = local(state[name])
