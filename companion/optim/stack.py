@@ -93,13 +93,14 @@ class Group:
     max = mean
 
 
-def grouped(rule, problems: list, h: Hyper) -> list:
+def grouped(rule, problems, h: Hyper):
     """Return problems (x, g, s, t, over) with the reductions of their group, if the rule has one.
 
     The problems are those of one group; see `updates`.
     """
     if rule.block != "group":
         return problems
+    problems = list(problems)
     group = Group((rule.gradient(x, g, h), over) for x, g, _, _, over in problems)
     return [(*problem, group) for *problem, _ in problems]
 

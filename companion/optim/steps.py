@@ -59,30 +59,32 @@ class Steps(torch.optim.Optimizer):
         fields = self.init(x, h)._asdict().items()
         return {field: sharded(z, x, p) for field, z in fields if z is not None}
 
-    def problems(self, params, h) -> list:
-        """Return x, g, s, t of each parameter as the rule takes them, and over what it averages."""
-        problems = []
-        for p in params:
-            state = self.state[p]
-            blocks = state.get("blocks")
-            # Autograd needs the x of before; the step is about to overwrite it.
-            x, over = self._seen(p.clone() if torch.is_grad_enabled() else p, blocks)
-            g = precise(real(gradient_of(p)))
-            g = g if g.shape == x.shape else g.reshape(x.shape)
-            s = self.State(*[local(state.get(name)) for name in self.State._fields])
-            problems.append((x, g, s, state["step"].item(), over))
-        return grouped(self, problems, h)
+    def problems(self, params, h):
+        """Return x, g, s, t of each parameter as the rule takes them, and over what it averages.
+
+        One at a time, so that no old state is held while the next parameter steps.
+        """
+        return grouped(self, map(self._problem, params), h)
+
+    def _problem(self, p) -> tuple:
+        state = self.state[p]
+        blocks = state.get("blocks")
+        # Autograd needs the x of before; the step is about to overwrite it.
+        x, over = self._seen(p.clone() if torch.is_grad_enabled() else p, blocks)
+        g = precise(real(gradient_of(p)))
+        g = g if g.shape == x.shape else g.reshape(x.shape)
+        s = self.State(*[local(state.get(name)) for name in self.State._fields])
+        return x, g, s, state["step"].item(), over
 
     def _eager(self, params, h) -> None:
-        whole, problems = [], []
-        for p, (x, g, s, t, over) in zip(params, self.problems(params, h), strict=True):
+        for p, problem in zip(params, self.problems(params, h), strict=True):
+            x, g, s, t, _ = problem
             if self._splits(p, x, g, s):
                 self._step_in_pieces(x, g, s, t, h)
-            else:
-                whole.append(p)
-                problems.append((x, g, s, t, over))
-        for p, (x, s) in zip(whole, updates(type(self), problems, h), strict=True):
+                continue
+            ((x, s),) = updates(type(self), [problem], h)
             self.store(p, x, s)
+            del problem, s  # the old state
 
     def _splits(self, p, x, g, s) -> bool:
         """Say whether a step can go piece by piece, in the memory of p and its state."""
