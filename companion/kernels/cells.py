@@ -64,7 +64,7 @@ class CellKernel:
         # What is the same at every step is computed once; the rest follows the program.
         moving = {"t"} if steady_lr else {"t", "lr"}
         moving = {node for name, node in self.trace.numbers.items() if name in moving}
-        wanted = [*self.trace.scalars, *self.trace.cells]
+        wanted = self.trace.cells  # the kernel computes the numbers that all cells share
         needs = {n: moving.isdisjoint(self.trace.ancestors([n])) for n in self.trace.graph.nodes}
         steady = [n for n in self.trace.ancestors(wanted) if needs[n] and n.op != "placeholder"]
         values = Program(self.trace, wanted).run(self.trace.known(h, 2.0))

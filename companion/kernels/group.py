@@ -16,7 +16,7 @@ from torch.autograd.graph import increment_version
 from companion.kernels.build import Untranslatable
 from companion.kernels.cpp import TYPES, CppKernel, Tensors
 from companion.kernels.inductor import TorchKernel
-from companion.kernels.trace import Program, Trace
+from companion.kernels.trace import Program, Trace, is_zero
 
 
 def step(optimizer, params, h) -> bool:
@@ -105,11 +105,6 @@ def _structure(optimizer, h) -> tuple:
     """Return what of h makes a kernel of its own: the options that are not numbers."""
     names = (n for n in optimizer.defaults if n not in optimizer.numbers and n != "betas")
     return (*((name, getattr(h, name)) for name in names), is_zero(h.weight_decay))
-
-
-def is_zero(value) -> bool:
-    """Say whether a number is zero for good."""
-    return isinstance(value, float) and value == 0
 
 
 def _kernel(optimizer, device, dtype, h, fields):

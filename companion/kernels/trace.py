@@ -65,8 +65,7 @@ class Trace:
 
     def _option(self, rule, name, value):
         """Return a number as a symbol, unless it is zero for good, and structure as it is."""
-        zero = name == "weight_decay" and isinstance(value, float) and value == 0
-        if name in rule.numbers and not zero:
+        if name in rule.numbers and not (name == "weight_decay" and is_zero(value)):
             return self._number(name)
         return partial(self._call, value) if callable(value) else value
 
@@ -149,6 +148,11 @@ class _Symbols:
     def __init__(self, trace: Trace):
         for word in ("mean", "max", "mean_square"):
             setattr(self, word, partial(trace.reduce, word))
+
+
+def is_zero(value) -> bool:
+    """Say whether a number is zero for good: a rule then leaves out what it would do with it."""
+    return isinstance(value, float) and value == 0
 
 
 def _leaves(s):
