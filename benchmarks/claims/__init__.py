@@ -6,7 +6,7 @@ One function a claim, in the module of the chapter that teaches it::
         id="adopt-toy",                       # also the name of the result on disk
         source="taniguchi2024",               # a key of book/references.bib
         where="Figure 1",
-        chapter="convergence/05_adopt",       # a page under book/
+        chapter="convergence/06_adopt",       # a page under book/
         says="On the toy problem ADOPT goes to -1 for every β2.",
         rule="Reproduced: the median is below -.9 for every β2. Partly: for some. Not: otherwise.",
         verdict=lambda m: grade(*(middle(v) < -0.9 for v in m.values())),

@@ -11,7 +11,7 @@ from companion.optim.variants import Decorrelated, Reordered
 from companion.simulate import iterates
 from companion.theory import adopt_smooth_rate, drift
 
-HERE = {"source": "taniguchi2024", "chapter": "convergence/05_adopt"}
+HERE = {"source": "taniguchi2024", "chapter": "convergence/06_adopt"}
 TOY = {"k": [10, 50], "β₂": [0.1, 0.5, 0.999], "β₁": 0.9, "lr": "0.01/√(1 + t/100)"}
 MILLION = {**TOY, "steps": 1_000_000}
 

@@ -25,7 +25,7 @@ def judge(m) -> str:
     id="zhang-mnist",
     source="zhang2022",
     where="Experiments, MNIST",
-    chapter="convergence/04_networks",
+    chapter="convergence/05_networks",
     says="The phase diagram of a network on MNIST agrees with the theory: as $\\beta_2$ grows, "
     "there is a transition from divergence to convergence, for a wide range of $\\beta_1$.",
     rule="Reproduced: at $\\beta_1 = .9$ and at $\\beta_1 = 0$ the median loss at $\\beta_2 = 0$ "
@@ -78,7 +78,7 @@ claim(
     id="zhang-cifar10",
     source="zhang2022",
     where="Experiments, CIFAR-10",
-    chapter="convergence/04_networks",
+    chapter="convergence/05_networks",
     says="The same for ResNet-18 on CIFAR-10.",
     untried="A grid of decay rates, step sizes and seeds for ResNet-18 takes a GPU for many hours.",
 )

@@ -12,7 +12,7 @@ from companion.models import MLP
 from companion.optim import ADOPT, Adam
 from companion.train import sweep
 
-HERE = {"chapter": "convergence/06_tuning"}
+HERE = {"chapter": "convergence/07_tuning"}
 DIGITS = {"data": "digits, 1077 to learn, 360 to validate", "model": "MLP 64-32-10"}
 
 
