@@ -5,7 +5,9 @@ each ratio is the median over rounds of time(anchor) / time(contender): above 1 
 anchor. An Adam-like step has to move 28 bytes a parameter (x, g, m, v read; x, m, v written); its
 rate is given as a share of that of a plain copy, measured beside it. Peak memory is that of a
 process of its own which builds parameters, gradients and state and takes three steps, above what
-the same process had before.
+the same process had before; on a GPU, that of the tensors that it holds at once.
+
+    python benchmarks/optim.py --device cuda --csv benchmarks/results/optim-cuda.csv
 """
 
 import argparse
@@ -80,20 +82,21 @@ def contenders():
     }
 
 
-def parameters(size):
+def parameters(size, device):
     """Return parameters of a size, each with a gradient."""
     torch.manual_seed(0)
-    params = [torch.nn.Parameter(0.02 * torch.randn(shape)) for shape in SIZES[size]]
+    params = [torch.nn.Parameter(0.02 * torch.randn(shape, device=device)) for shape in SIZES[size]]
     for p in params:
         p.grad = 0.01 * torch.randn_like(p)
     return params
 
 
-def timings(size, rounds):
+def timings(size, rounds, device):
     """Return one row per contender: median milliseconds and ratios."""
-    params = parameters(size)
+    params = parameters(size, device)
     total = sum(p.numel() for p in params)
-    source, target = torch.zeros(total), torch.ones(total)
+    source, target = torch.zeros(total, device=device), torch.ones(total, device=device)
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     copy = partial(target.copy_, source)  # 8 bytes a parameter
     seconds = {}
     progress = tqdm(contenders().items(), desc=size, file=sys.stdout, disable=None)
@@ -107,8 +110,10 @@ def timings(size, rounds):
         for _ in range(rounds):
             row = {}
             for label, step in [*((n, o.step) for n, o in group.items()), (COPY, copy)]:
+                wait()
                 start = time.perf_counter()
                 step()
+                wait()
                 row[label] = time.perf_counter() - start
             rows.append(row)
         seconds[name] = rows
@@ -125,25 +130,29 @@ def timings(size, rounds):
     ]
 
 
-def peak_memory(size, name):
+def peak_memory(size, name, device):
     """Return the peak memory of one contender in MiB, measured in a process of its own."""
-    command = [sys.executable, __file__, "--memory", size, name]
+    command = [sys.executable, __file__, "--device", device, "--memory", size, name]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _measure_memory(size, name):
+def _measure_memory(size, name, device):
     # A first small step loads what the contender needs; it is not memory of the step itself.
-    small = [torch.nn.Parameter(torch.zeros(64)) for _ in range(2)]
+    small = [torch.nn.Parameter(torch.zeros(64, device=device)) for _ in range(2)]
     for p in small:
         p.grad = torch.zeros_like(p)
     contenders()[name](small).step()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
-    before = _status("VmRSS")
-    optimizer = contenders()[name](parameters(size))
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before, peak = torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
+        before, peak = 1024 * _status("VmRSS"), lambda: 1024 * _status("VmHWM")
+    optimizer = contenders()[name](parameters(size, device))
     for _ in range(3):
         optimizer.step()
-    print(json.dumps((_status("VmHWM") - before) / 1024))
+    print(json.dumps((peak() - before) / 2**20))
 
 
 def _status(key):
@@ -157,29 +166,33 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--rounds", type=int, help="timed rounds (default: by size)")
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results/optim.csv")
     parser.add_argument("--memory", nargs=2, metavar=("SIZE", "NAME"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.memory:
-        return _measure_memory(*arguments.memory)
+        return _measure_memory(*arguments.memory, arguments.device)
 
     rows = []
     for size in arguments.sizes:
         millions = sum(map(math.prod, SIZES[size])) / 1e6
-        part = timings(size, arguments.rounds or max(5, min(200, int(400 / millions))))
+        rounds = arguments.rounds or max(5, min(200, int(400 / millions)))
+        part = timings(size, rounds, arguments.device)
         if sys.platform == "linux":
-            anchor = peak_memory(size, ANCHOR)
+            anchor = peak_memory(size, ANCHOR, arguments.device)
             for row in part:
-                row["peak memory / torch fused"] = peak_memory(size, row["contender"]) / anchor
+                peak = peak_memory(size, row["contender"], arguments.device)
+                row["peak memory / torch fused"] = peak / anchor
         rows += part
     frame = pd.DataFrame(rows)
     print(frame.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     frame["threads"] = arguments.threads
     frame["cores"] = os.cpu_count()
     frame["torch"] = torch.__version__
-    frame["machine"] = platform.machine()
+    gpu = arguments.device == "cuda"
+    frame["machine"] = torch.cuda.get_device_name() if gpu else platform.machine()
     arguments.csv.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(arguments.csv, index=False, float_format="%.4f")
     print(f"saved to {arguments.csv}")

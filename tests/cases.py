@@ -98,22 +98,22 @@ def settings(options, calls=CALLS, change=20):
     ]
 
 
-def follow(cls, xs, rows, options, names=None, **fixed):
+def follow(cls, xs, rows, options, names=None, device="cpu", **fixed):
     """Step given gradients; return the path of each parameter, one array a parameter.
 
     ``options`` holds those of every call, ``fixed`` is for the constructor alone.
     """
-    params = [nn.Parameter(torch.as_tensor(x).clone()) for x in xs]
+    params = [nn.Parameter(torch.tensor(x, device=device)) for x in xs]
     named = list(zip(names, params, strict=True)) if names else params
     optimizer = cls(named, **options[0], **fixed)
     paths = [[] for _ in params]
     for row, now in zip(rows, options, strict=True):
         optimizer.param_groups[0].update(now)
         for p, g in zip(params, row, strict=True):
-            p.grad = None if g is None else torch.as_tensor(g).clone()
+            p.grad = None if g is None else torch.tensor(g, device=device)
         optimizer.step()
         for path, p in zip(paths, params, strict=True):
-            path.append(p.detach().numpy().copy())
+            path.append(p.detach().cpu().numpy().copy())
     return [np.array(path) for path in paths]
 
 
