@@ -96,6 +96,30 @@ def paired_ratio(a, b, level: float = 0.95) -> Interval:
     return Interval(*map(math.exp, interval(np.log(a) - np.log(b), level)))
 
 
+def verdict(found: Interval, null: float = 0.0, *, less="lower", more="higher") -> str:
+    """Return what an interval says in words, "not told apart" where it holds the null value.
+
+    Parameters
+    ----------
+    found : Interval
+        Of a difference (null 0) or of a ratio (null 1).
+    null : float, default 0
+        The value that stands for no difference.
+    less, more : str
+        What it is called when the interval lies below the null value, and above it.
+
+    Examples
+    --------
+    >>> verdict(paired([1.0, 2.0, 4.0], [2.0, 3.0, 5.5]))
+    'lower'
+    >>> verdict(paired_ratio([1.0, 2.0], [2.0, 1.0]), null=1.0)
+    'not told apart'
+    """
+    if found.low > null:
+        return more
+    return less if found.high < null else "not told apart"
+
+
 def median(values: Tensor, dim: int | None = None) -> Tensor:
     """Return the median along a dimension, the mean of the middle two where their number is even.
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from companion.evidence import interval, median, paired, paired_ratio
+from companion.evidence import Interval, interval, median, paired, paired_ratio, verdict
 
 A = [1.2, 3.4, 2.2, 5.1, 0.7, 2.9]
 B = [1.0, 3.6, 1.9, 4.0, 0.4, 2.2]
@@ -26,6 +26,20 @@ def test_ratio_is_the_exponential_of_paired_logarithms():
 def test_two_seeds_need_twelve_standard_errors():
     mean, low, high = interval([0.0, 2.0])
     assert (high - mean, mean - low) == pytest.approx([12.706] * 2, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "null", "said"),
+    [
+        (0.1, 0.3, 0.0, "higher"),
+        (0.1, 0.3, 1.0, "lower"),
+        (0.1, 0.3, 0.2, "not told apart"),
+        (0.0, 0.3, 0.0, "not told apart"),
+        (-0.3, 0.0, 0.0, "not told apart"),
+    ],
+)
+def test_verdict_names_the_side_of_the_null_value(low, high, null, said):
+    assert verdict(Interval((low + high) / 2, low, high), null) == said
 
 
 @pytest.mark.parametrize("shape", [(1,), (4,), (5,), (3, 4), (2, 6, 3)])
