@@ -55,8 +55,9 @@ class Estimate(NamedTuple):
 
 
 def estimate(op, value: Tensor, error: Tensor, products: int, seed=None, **kind) -> Estimate:
-    """Return an estimate in the dtype of an operator; refuse one that does not fit into it."""
-    found = Estimate(value.to(op.dtype), error.to(op.dtype), products, seed, **kind)
+    """Return an estimate in an operator's dtype, on its device; refuse one that does not fit."""
+    value, error = (z.to(op.device, op.dtype) for z in (value, error))
+    found = Estimate(value, error, products, seed, **kind)
     if not bool(found.value.isfinite().all()):
         raise FloatingPointError(f"op: the result is too large for {op.dtype}; scale it down")
     return found

@@ -82,7 +82,9 @@ def _fitted(optimizer, p, state: dict, h) -> dict:
     """Return one parameter's state, copied, after a check of its names and shapes."""
     owner, shape = type(optimizer).__name__, tuple(p.shape)
     state = {name: value for name, value in state.items() if value is not None}
-    expected = optimizer._new_state(p, h, state.get("blocks"))
+    if isinstance(blocks := state.get("blocks"), Tensor):
+        state["blocks"] = blocks = blocks.to(local(p).device, copy=True)  # labels of the entries
+    expected = optimizer._new_state(p, h, blocks)
     needed = {"step", *expected} | ({"blocks"} if optimizer.block == "partition" else set())
     if not needed <= set(state):
         raise ValueError(
@@ -106,7 +108,7 @@ def _fitted(optimizer, p, state: dict, h) -> dict:
                     f"of shape {tuple(want.shape)}, got {got!r}"
                 )
             value = value.to(dtype=want.dtype, device=want.device, copy=True)
-        elif isinstance(value, Tensor):
+        elif isinstance(value, Tensor) and name != "blocks":
             value = value.to(local(p).device, copy=True)
         result[name] = value
     return result
