@@ -24,7 +24,8 @@ from companion.plot.theme import (
     stamp,
     style,
 )
+from companion.plot.valley import valley
 
 __all__ = ["style", "look", "looks", "stamp", "curves", "sensitivity", "heatmap", "paths"]
-__all__ += ["animate", "animate_paths", "Animation", "LOOKS", "LABELS", "BAND"]
+__all__ += ["animate", "animate_paths", "Animation", "valley", "LOOKS", "LABELS", "BAND"]
 __all__ += ["BLUE", "ORANGE", "GREEN", "RED", "PURPLE", "BROWN", "GREY", "SKY"]
