@@ -25,6 +25,15 @@ def pages_with_new_outputs(app, env, added, changed, removed):
     return [page for page in ran if page in env.all_docs and ran[page] != known.get(page)]
 
 
+def without_thebe(app, pagename, templatename, context, doctree):
+    # Jupyter Book has its scripts on every page, twice, though nothing here runs by them.
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if "thebe" not in f"{script.filename} {script.attributes.get('body')}".lower()
+    ]
+
+
 def replace_downloads(app, error):
     # The theme offers the executed source for download, raw directives included. Hand out the
     # generated notebook instead.
@@ -38,5 +47,6 @@ def replace_downloads(app, error):
 def setup(app):
     app.connect("config-inited", set_options)
     app.connect("env-get-outdated", pages_with_new_outputs)
+    app.connect("html-page-context", without_thebe, priority=900)
     app.connect("build-finished", replace_downloads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
