@@ -1,4 +1,4 @@
-"""Statements about Adam and ADOPT as functions: exact drifts, biases, lemmas, rates.
+"""Statements about SGD, Adam and ADOPT as functions: stability, drifts, biases, lemmas, rates.
 
 Every function states its formula and where it comes from: a paper, or "derived here".
 """
@@ -14,6 +14,7 @@ from companion.theory.color_balls import (
     weighted_momentum_error,
 )
 from companion.theory.cyclic import cyclic_drift, cyclic_threshold, drift_bound
+from companion.theory.descent import average_error, gradient_bound
 from companion.theory.drift import Drift, Threshold, drift, threshold
 from companion.theory.rates import (
     adopt_rate,
@@ -23,22 +24,34 @@ from companion.theory.rates import (
     sgd_smooth_rate,
 )
 from companion.theory.skewness import skewness_bias, skewness_factor, skewness_threshold
+from companion.theory.stability import (
+    mean_square_limit,
+    minibatch_floor,
+    momentum_limit,
+    second_moment_operator,
+)
 
 __all__ = [
     "Drift",
     "Threshold",
     "adopt_rate",
     "adopt_smooth_rate",
+    "average_error",
     "cyclic_drift",
     "cyclic_threshold",
     "draws",
     "drift",
     "drift_bound",
+    "gradient_bound",
     "lemma_a1",
     "lemma_a2",
+    "mean_square_limit",
+    "minibatch_floor",
     "momentum_error",
+    "momentum_limit",
     "momentum_sum",
     "momentum_sum_variance",
+    "second_moment_operator",
     "sgd_decaying_rate",
     "sgd_rate",
     "sgd_smooth_rate",
