@@ -23,7 +23,7 @@ from companion.theory.rates import (
     sgd_rate,
     sgd_smooth_rate,
 )
-from companion.theory.skewness import skewness_bias, skewness_factor, skewness_threshold
+from companion.theory.skewness import kappa, skewness_bias, skewness_threshold, step_deviation
 from companion.theory.stability import (
     mean_square_limit,
     minibatch_floor,
@@ -43,6 +43,7 @@ __all__ = [
     "drift",
     "drift_bound",
     "gradient_bound",
+    "kappa",
     "lemma_a1",
     "lemma_a2",
     "mean_square_limit",
@@ -56,8 +57,8 @@ __all__ = [
     "sgd_rate",
     "sgd_smooth_rate",
     "skewness_bias",
-    "skewness_factor",
     "skewness_threshold",
+    "step_deviation",
     "threshold",
     "wandering",
     "weighted_momentum_error",

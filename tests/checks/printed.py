@@ -46,14 +46,14 @@ def code(text: str) -> str:
 
 
 def exercises(chapter: str) -> list[Exercise]:
-    """Return the exercises of a chapter."""
+    """Return the exercises of a chapter that a check judges; proofs and projects have none."""
     section = CHAPTERS[chapter].partition("\n## Exercises")[2].partition("\n## ")[0]
     found = []
     for text in re.split(r"^`+\{exercise\}", section, flags=re.M)[1:]:
         stub, _, solution = text.partition("{solution-start}")
         label = re.search(r":label: (\S+)", stub)[1]
         found.append(Exercise(chapter, label, code(stub), code(solution)))
-    return found
+    return [exercise for exercise in found if exercise.calls()]
 
 
 def namespace(chapter: str) -> dict:
