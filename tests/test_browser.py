@@ -15,7 +15,7 @@ DRAWN = """() => !document.querySelector("article .math")
     || (window.MathJax && MathJax.startup && MathJax.startup.promise.then(() => true))"""
 OPEN = "() => document.querySelectorAll('article details').forEach(d => { d.open = true; })"
 # What is wider than its place, with what is written before it.
-CUT = """() => [...document.querySelectorAll("article :is(mjx-container[display='true'], div.math)")]
+CUT = """() => [...document.querySelectorAll("article mjx-container[display], article div.math")]
     .filter(box => box.clientWidth && box.scrollWidth > box.clientWidth + 1)
     .map(box => `${box.scrollWidth} in ${box.clientWidth}: ${box.textContent.slice(0, 80)}`)"""
 WIDTH = "() => document.documentElement.scrollWidth"

@@ -1,0 +1,44 @@
+"""What every chapter keeps to, read from its source."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from pybtex.database import parse_file
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+CELL = re.compile(
+    r"^```\{code-cell\}[^\n]*\n(---\n.*?\n---\n)?((?::[^\n]*\n)*)(.*?)^```$", re.M | re.S
+)
+CHAPTERS = sorted(path for path in BOOK.glob("*/*.md") if "## Exercises" in path.read_text("utf-8"))
+
+chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+def cells(path):
+    """Return options and code of the cells of a chapter."""
+    return [(head + tags, code) for head, tags, code in CELL.findall(path.read_text("utf-8"))]
+
+
+@chapter
+def test_imports_and_figures_are_folded(path):
+    found = cells(path)
+    assert found[0][1].startswith(("import ", "from "))
+    assert "hide-input" in found[0][0]
+    for options, code in found:
+        if "figure:" in options:
+            assert "hide-input" in options, code
+        imports = [n for n in ast.parse(code).body if isinstance(n, ast.Import | ast.ImportFrom)]
+        assert len(imports) < 3 or "hide-input" in options, code
+
+
+@chapter
+def test_cells_have_no_pragmas_of_tools(path):
+    for _, code in cells(path):
+        assert not re.search(r"#\s*(fmt|ruff|noqa|type|pragma|pylint|isort)\b", code), code
+
+
+def test_references_have_no_formulas_that_pages_cannot_set():
+    for key, entry in parse_file(str(BOOK / "references.bib")).entries.items():
+        assert not re.search(r"\$|\\\w", "".join(entry.fields.values())), key
