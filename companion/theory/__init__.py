@@ -3,6 +3,12 @@
 Every function states its formula and where it comes from: a paper, or "derived here".
 """
 
+from companion.theory.blockwise import (
+    blockwise_bound,
+    corollary_options,
+    growth_bound,
+    ratio_sum_bound,
+)
 from companion.theory.color_balls import (
     draws,
     lemma_a1,
@@ -37,12 +43,15 @@ __all__ = [
     "adopt_rate",
     "adopt_smooth_rate",
     "average_error",
+    "blockwise_bound",
+    "corollary_options",
     "cyclic_drift",
     "cyclic_threshold",
     "draws",
     "drift",
     "drift_bound",
     "gradient_bound",
+    "growth_bound",
     "kappa",
     "lemma_a1",
     "lemma_a2",
@@ -52,6 +61,7 @@ __all__ = [
     "momentum_limit",
     "momentum_sum",
     "momentum_sum_variance",
+    "ratio_sum_bound",
     "second_moment_operator",
     "sgd_decaying_rate",
     "sgd_rate",
