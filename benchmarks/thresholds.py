@@ -2,7 +2,8 @@
 
 The gradients are n once and -1 otherwise. Reshuffled and independent orders are simulated with
 Adam's own rule, `companion.theory.threshold`; the cyclic order is exact. An empty cell: Adam goes
-the right way for every β2. Minutes on one core; the seed makes it repeatable.
+the right way for every β2. Beside each stands what the expansion in 1 - β2 predicts from κ of the
+order and of β1; it is for large n. Minutes on one core; the seed makes it repeatable.
 """
 
 import argparse
@@ -13,10 +14,17 @@ import pandas as pd
 import torch
 
 from benchmarks.provenance import provenance
-from companion.theory import cyclic_threshold, threshold
+from companion.problems import Function2
+from companion.theory import cyclic_threshold, kappa, skewness_threshold, threshold
 
 BETA1 = torch.tensor([0.0, 0.9], dtype=torch.float64)
 STEPS = {5: 20_000, 10: 20_000, 20: 20_000, 50: 60_000}
+
+
+def expansion(n, order):
+    """Return β2* to first order in 1 - β2*, for each β1."""
+    mean, _, second, third = Function2(n).moments(torch.zeros(1, dtype=torch.float64))
+    return skewness_threshold(mean, second, third, kappa(BETA1, n, order))
 
 
 def rows(n, steps, seeds, seed):
@@ -24,11 +32,12 @@ def rows(n, steps, seeds, seed):
     gradients = [float(n)] + [-1.0] * (n - 1)
     for order in ("reshuffled", "iid"):
         found = threshold(BETA1, gradients, order, steps, seeds, seed=seed)
-        for b, beta2, error in zip(BETA1, *found, strict=True):
-            yield n, order, b.item(), beta2.item(), error.item(), steps, seeds, seed
-    for b, beta2 in zip(BETA1, cyclic_threshold(BETA1, n), strict=True):
+        for b, beta2, error, first in zip(BETA1, *found, expansion(n, order), strict=True):
+            yield n, order, *map(float, (b, beta2, error, first)), steps, seeds, seed
+    exact = cyclic_threshold(BETA1, n)
+    for b, beta2, first in zip(BETA1, exact, expansion(n, "cyclic"), strict=True):
         error = math.nan if beta2.isnan() else 0.0
-        yield n, "cyclic", b.item(), beta2.item(), error, 0, 0, 0
+        yield n, "cyclic", b.item(), beta2.item(), error, first.item(), 0, 0, 0
 
 
 def main():
@@ -41,7 +50,8 @@ def main():
         "--csv", type=Path, default=Path(__file__).parent / "results/thresholds.csv"
     )
     arguments = parser.parse_args()
-    names = ["n", "order", "beta1", "beta2", "standard_error", "steps", "seeds", "seed"]
+    names = ["n", "order", "beta1", "beta2", "standard_error", "expansion"]
+    names += ["steps", "seeds", "seed"]
     parts = []
     for n in arguments.n:
         part = pd.DataFrame(rows(n, STEPS[n], arguments.seeds, arguments.seed), columns=names)
