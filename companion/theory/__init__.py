@@ -22,6 +22,7 @@ from companion.theory.color_balls import (
 from companion.theory.cyclic import cyclic_drift, cyclic_threshold, drift_bound
 from companion.theory.descent import average_error, gradient_bound
 from companion.theory.drift import Drift, Threshold, drift, threshold
+from companion.theory.full_batch import full_batch_rate, goal_error, step_bound
 from companion.theory.rates import (
     adopt_rate,
     adopt_smooth_rate,
@@ -50,6 +51,8 @@ __all__ = [
     "draws",
     "drift",
     "drift_bound",
+    "full_batch_rate",
+    "goal_error",
     "gradient_bound",
     "growth_bound",
     "kappa",
@@ -68,6 +71,7 @@ __all__ = [
     "sgd_smooth_rate",
     "skewness_bias",
     "skewness_threshold",
+    "step_bound",
     "step_deviation",
     "threshold",
     "wandering",
