@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from companion.kernels.build import Untranslatable
-from companion.kernels.cpp import TYPES, CppKernel, Tensors
+from companion.kernels.cpp import TYPES, CppKernel
+from companion.kernels.printed import Tensors
 from companion.kernels.trace import Program, Trace
 
 
@@ -26,7 +27,7 @@ class CellKernel:
     steady_lr : bool
         Whether ``h.lr`` stays what it is.
     cell : {"block", "element"}
-        As for `companion.kernels.cpp.CppKernel`.
+        As for `companion.kernels.printed.Printed`.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 r"""Step a whole parameter group by one kernel, compiled from the rule: ``fused=True``.
 
 On a CPU the kernel is C++, built by the compiler that ``CXX`` names (default ``c++``) in about half
-a second and kept in the user's cache folder. On other devices the same trace goes through
-``torch.compile``, a tensor at a time. Where neither works, a ``RuntimeWarning`` says why and the
-group steps eagerly.
+a second and kept in the user's cache folder. On a GPU it is Triton, one launch a group. On
+other devices the same trace goes through ``torch.compile``, a tensor at a time. Where none works, a
+``RuntimeWarning`` says why and the group steps eagerly.
 """
 
 import ctypes
@@ -14,9 +14,11 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from companion.kernels.build import Untranslatable
-from companion.kernels.cpp import TYPES, CppKernel, Tensors
+from companion.kernels.cpp import TYPES, CppKernel
 from companion.kernels.inductor import TorchKernel
+from companion.kernels.printed import Tensors
 from companion.kernels.trace import Program, Trace, is_zero
+from companion.kernels.triton import TritonKernel, available
 
 
 def step(optimizer, params, h) -> bool:
@@ -62,7 +64,7 @@ def _launches(optimizer, params, h) -> dict:
         if any(z.device != x.device for z in tensors):
             raise Untranslatable("a gradient or a state is not where its parameter is")
         fields = {name: _kind(z, x) for name, z in s._asdict().items()}
-        kernel = _kernel(optimizer, x.device.type, x.dtype, h, fields)
+        kernel = _kernel(optimizer, x.device, x.dtype, h, fields)
         x, g, *state = (z if z is None else z.to(x.dtype).contiguous() for z in (x, g, *s))
         slots = [x, g]
         for z, kind in zip(state, fields.values(), strict=True):
@@ -117,12 +119,20 @@ def _kernel(optimizer, device, dtype, h, fields):
     if key not in _kernels:
         try:
             trace = Trace(type(optimizer), h, fields)
-            _kernels[key] = (CppKernel if device == "cpu" else TorchKernel)(trace, dtype)
+            _kernels[key] = _compiled(trace, dtype, device)
         except Untranslatable as reason:
             _kernels[key] = reason
     if isinstance(_kernels[key], Untranslatable):
         raise _kernels[key]
     return _kernels[key]
+
+
+def _compiled(trace, dtype, device):
+    if device.type == "cpu":
+        return CppKernel(trace, dtype)
+    if available(device):
+        return TritonKernel(trace, dtype, device)
+    return TorchKernel(trace, dtype)
 
 
 class Plan:

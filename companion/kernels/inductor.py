@@ -1,4 +1,4 @@
-"""A trace compiled by ``torch.compile``, for other devices than a CPU: a tensor at a time."""
+"""A trace compiled by ``torch.compile``, for devices without a printer: a tensor at a time."""
 
 import torch
 from torch import fx
@@ -9,7 +9,7 @@ from companion.kernels.trace import Program, Trace
 class TorchKernel:
     """A trace compiled by ``torch.compile``: steps tensor by tensor, in place.
 
-    Parameters and calls are those of `companion.kernels.cpp.CppKernel`.
+    Parameters and calls are those of `companion.kernels.printed.Printed`.
     """
 
     repeats = False
@@ -27,7 +27,7 @@ class TorchKernel:
         self.function = torch.compile(fx.GraphModule({}, graph), dynamic=True)
 
     def __call__(self, batch, known):
-        """Step tensors as `companion.kernels.cpp.CppKernel` does."""
+        """Step tensors as `companion.kernels.printed.Printed` does."""
         known = self.program.run(known)
         values = [known[node] for node in self.trace.scalars]
         device = batch[0][0].device
