@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from companion.kernels.build import Untranslatable
 from companion.kernels.printed import COMPARISONS, Printed, Tensors, name_of, operation
 
 CHUNK = 1024  # elements that one program steps
@@ -67,7 +68,13 @@ class TritonKernel(Printed):
     def __init__(self, trace, dtype, device: torch.device):
         super().__init__(trace, dtype)
         self.device = device
-        self.step = compiled(self._source())
+        nothing = Tensors([0], [1], [0] * self.width)
+        nothing.tables = [torch.tensor([pair], device=device) for pair in ([0, 1], [0, 0])]
+        try:  # Triton compiles at the first launch; this one reads and writes nothing
+            self.step = compiled(self._source())
+            self._launch(nothing, [0.0] * len(trace.scalars))
+        except Exception as error:
+            raise Untranslatable(f"Triton refuses its kernel: {error!r}") from error
 
     def _source(self) -> str:
         names = {node: f"v{i}" for i, node in enumerate((*self.trace.scalars, *self.inside))}
@@ -104,13 +111,15 @@ class TritonKernel(Printed):
 
     def launch(self, tensors: Tensors, known: dict) -> None:
         """Run the kernel, once."""
+        self._launch(tensors, self.numbers(known))
+
+    def _launch(self, tensors, numbers):
         if not hasattr(tensors, "tables"):
             tensors.tables = [z.to(self.device) for z in _tables(tensors)]
         shape, chunks = tensors.tables
         # One small copy a step: the numbers, and where the gradients lie.
-        numbers = np.array(self.numbers(known), dtype=np.float64)
-        sent = np.concatenate([numbers.view(np.int64), tensors.pointers.reshape(-1)])
-        sent = torch.from_numpy(sent)
+        numbers = np.array(numbers, dtype=np.float64).view(np.int64)
+        sent = torch.from_numpy(np.concatenate([numbers, tensors.pointers.reshape(-1)]))
         if self.device.type == "cuda":  # from pinned memory, so that nobody waits for the GPU
             sent = sent.pin_memory().to(self.device, non_blocking=True)
         numbers, table = sent[: len(numbers)].view(torch.float64), sent[len(numbers) :]
