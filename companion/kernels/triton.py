@@ -72,7 +72,7 @@ class TritonKernel(Printed):
         nothing.tables = [torch.tensor([pair], device=device) for pair in ([0, 1], [0, 0])]
         try:  # Triton compiles at the first launch; this one reads and writes nothing
             self.step = compiled(self._source())
-            self._launch(nothing, [0.0] * len(trace.scalars))
+            self._launch(nothing, [0.5] * len(trace.scalars))
         except Exception as error:
             raise Untranslatable(f"Triton refuses its kernel: {error!r}") from error
 
