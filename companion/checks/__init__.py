@@ -23,6 +23,7 @@ from companion.checks.values import (
     double,
     expect,
     numbers,
+    product,
     several,
     symmetric,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "fail",
     "guarded",
     "numbers",
+    "product",
     "several",
     "symmetric",
     "written",

@@ -2,7 +2,7 @@
 
 import torch
 
-from companion.checks import against, double, symmetric
+from companion.checks import against, double, product, symmetric
 from companion.hessian.cauchy import median_factor
 
 X, V, H = double([1.0, -2.0, 0.5]), double([1.0, 3.0, -1.0]), symmetric(5, 1)
@@ -31,7 +31,7 @@ def check_hvp(f, x, v):
 
 
 @against(
-    {f"d = {d}, n = {n}": (symmetric(d, d).matmul, SIGNS[:d, :n]) for d, n in ((2, 3), (5, 8))},
+    {f"d = {d}, n = {n}": (product(symmetric(d, d)), SIGNS[:d, :n]) for d, n in ((2, 3), (5, 8))},
     hint={"estimate": "the mean of vᵀHv over the columns", "standard error": STDERR},
 )
 def check_hutchinson(product, V):
@@ -51,8 +51,8 @@ def check_corrected_median(X):
 
 @against(
     {
-        "equal p": (H.matmul, double([0.2] * 5), torch.tensor([0, 3, 4])),
-        "unequal p": (H.matmul, P, torch.tensor([4, 4, 1, 2, 4, 3])),
+        "equal p": (product(H), double([0.2] * 5), torch.tensor([0, 3, 4])),
+        "unequal p": (product(H), P, torch.tensor([4, 4, 1, 2, 4, 3])),
     },
     hint={
         "estimate": "divide the norm of each drawn row by its probability, and take the mean",

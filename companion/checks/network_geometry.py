@@ -2,7 +2,7 @@
 
 import torch
 
-from companion.checks import against, double, symmetric
+from companion.checks import against, double, product, symmetric
 from companion.rotation import haar
 
 PAIRED = "take the difference seed by seed; its standard deviation (n - 1), over √n"
@@ -24,7 +24,7 @@ def check_paired(a, b):
 
 @against(
     {
-        f"d = {d}": (symmetric(d, d).matmul, haar(d, seed=d, dtype=torch.float64), V[:d])
+        f"d = {d}": (product(symmetric(d, d)), haar(d, seed=d, dtype=torch.float64), V[:d])
         for d in (3, 5)
     },
     hint="differentiate L(R x') twice; R.T is the transpose",

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from companion.checks import against, double, symmetric
+from companion.checks import against, double, product, symmetric
 
 
 def _turn(theta: float) -> torch.Tensor:
@@ -17,7 +17,7 @@ EYE, HESSIAN = torch.eye(3, dtype=torch.float64), double([[1.0, 0.0], [0.0, 3.0]
 
 @against(
     {
-        f"a quadratic, turned by {theta:.1f}": (HESSIAN.matmul, _turn(theta), double([2.0, 1.0]))
+        f"a quadratic, turned by {theta:.1f}": (product(HESSIAN), _turn(theta), double([2.0, 1.0]))
         for theta in (0.0, 0.3, math.pi / 2)
     },
     hint="evaluate grad at Q x, then use the chain rule: which of Q and Qᵀ comes out?",
@@ -36,14 +36,17 @@ def check_rotated_gradient(grad, Q, x):
         "a turn by 45 degrees": _turn(math.pi / 4),
         "a turn of two of three axes": torch.block_diag(EYE[:1, :1], _turn(0.5)),
         "a turn of two of three axes, by 0.001": torch.block_diag(EYE[:1, :1], _turn(0.001)),
+        "a turn of two of three axes, by 1e-6": torch.block_diag(EYE[:1, :1], _turn(1e-6)),
+        "a turn by 1e-6, then a permutation": torch.block_diag(EYE[:1, :1], _turn(1e-6))[[2, 0, 1]],
         # It sends (1, 1, 1, 1) to itself.
         "a reflection with entries ±1/2": 0.5 - torch.eye(4, dtype=torch.float64),
     },
-    hint="a signed permutation has one entry other than zero in each row; rounding aside",
+    hint="a signed permutation has one entry other than zero in each row; rounding aside, which is "
+    "of the size 1e-16; a turn by a small angle a has cos a = 1 - a²/2 but sin a = a",
 )
 def check_commutes(Q):
     """Exercise 2: whether SignSGD is equivariant under Q, ``commutes_with_sign(Q)``."""
-    return bool(((Q.abs() > 1e-9).sum(1) == 1).all())
+    return bool(((Q.abs() > 1e-12).sum(1) == 1).all())
 
 
 @against(

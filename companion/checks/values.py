@@ -25,6 +25,11 @@ def symmetric(d: int, seed: int) -> Tensor:
     return A + A.T
 
 
+def product(H: Tensor):
+    """Return v ↦ H v, for a tensor, an array or a list v."""
+    return lambda v: H @ torch.as_tensor(v, dtype=H.dtype)
+
+
 def numbers(answer) -> Tensor:
     """Return an answer as a new tensor on the CPU: float64, bool, or complex128 where it has to be.
 

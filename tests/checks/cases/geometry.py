@@ -39,6 +39,8 @@ GEOMETRY = {
     "rotation": {
         "check_rotated_gradient": {
             "grad(Q @ x)": "chain rule",
+            "Q.numpy().T @ grad((Q @ x).numpy()).numpy()": RIGHT,
+            "(Q.T @ grad(Q @ x)).tolist()": RIGHT,
             "Q @ grad(Q @ x)": "chain rule",
             "Q @ grad(Q.T @ x)": "chain rule",
             "Q.T @ grad(x)": "chain rule",
@@ -49,6 +51,10 @@ GEOMETRY = {
             "(Q.sum(1).abs() - 1).abs().max() < 1e-9": "a reflection",  # keeps one sign vector
             "bool(((Q == 0) | (Q == 1)).all())": "with signs",
             "1e-9 → 0.01": "by 0.001",
+            "(Q.abs().amax(1) - 1).abs().max() < 1e-9": "by 1e-6",  # the cosine hides it
+            "torch.allclose(Q.abs(), Q.abs().round(), atol=1e-5)": "by 1e-6",
+            "torch.allclose(Q.abs(), Q.abs().round())": RIGHT,
+            "__import__('numpy').isclose(abs(Q.numpy()).max(1), 1).all()": "by 0.001",
             "1e-9 → 0.0": "by 90 degrees, rounded",
             "bool(((Q.abs() - 0.5).abs() - 0.5).abs().max() < 1e-9)": RIGHT,
             "((Q.abs() > 1e-9).sum(1) == 1).all()": RIGHT,
@@ -56,10 +62,14 @@ GEOMETRY = {
         "check_kronecker": {
             "([0], [1]) → ([0], [0])": "y[a, b, c]",
             "kronecker_product(Qs[::-1], x)": "sizes (2, 2, 2)",
+            "__import__('numpy').kron(__import__('numpy').kron(Qs[0], Qs[1]), Qs[2]) @ x.numpy()": RIGHT,
             "torch.einsum('ai,bj,ck,ijk->abc', *Qs, x.view([len(Q) for Q in Qs])).flatten()": RIGHT,
         },
         "check_turned_norm": {
             "1 + kappa": "other two entries",
+            "1 + kappa + (kappa - 1) * abs(math.sin(theta))": "other two entries",
+            "2 * kappa": "other two entries",
+            "torch.tensor(turned_norm(kappa, theta))": RIGHT,
             "abs(math.sin(2 * theta)) → math.sin(2 * theta)": "kappa = 25",
         },
     },
@@ -73,26 +83,43 @@ GEOMETRY = {
         "check_hutchinson": {
             "hutchinson(product, V)[0]": "expected 2 values (estimate, standard error)",
             " / len(terms) ** 0.5 → ": "root of their number",
+            "terms.std() / len(terms) ** 0.5 → terms.std() / len(terms)": "root of their number",
             "terms.std() → terms.std(correction=0)": "their number less one",
+            "list(hutchinson(product, V))": RIGHT,
+            "__import__('numpy').array([float(z) for z in hutchinson(product, V)])": RIGHT,
             "terms.mean() → terms.sum()": "the mean of",
         },
         "check_corrected_median": {
             "X.abs().median(1).values.sum() / median_factor(X.shape[1])": "lower middle",
             "medians.sum() / median_factor(n) → medians.sum()": "divide the factor out",
             "X.abs() → X": "absolute",
+            "X.abs().mean(1).sum() / median_factor(X.shape[1])": "a median for each row",
+            "X.abs().quantile(0.5, dim=0).sum() / median_factor(X.shape[1])": "for each row",
+            "float(__import__('numpy').median(abs(X.numpy()), 1).sum()) / median_factor(X.shape[1])": RIGHT,
             "medians.sum() / → medians.sum() *": "divide",
         },
         "check_importance": {
             "importance(product, torch.full_like(p, 1 / len(p)), draws)": "its probability",
             "importance(product, p, draws.unique())": "estimate: expected",
+            "(importance(product, p, draws)[0] * len(p), importance(product, p, draws)[1])": "estimate",
+            "torch.stack(importance(product, p, draws))": RIGHT,
             "importance(product, p, draws)[0]": "expected 2 values (estimate, standard error)",
             "terms.std() → 2 * terms.std()": "root of their number",
         },
     },
     "quadratics": {
-        "check_turned": {"1 + math.sin(2 * angle)": "q q^T", "1.0": "q q^T"},
+        "check_turned": {
+            "1 + math.sin(2 * angle)": "q q^T",
+            "1.0": "q q^T",
+            "1 + abs(math.sin(angle))": "q q^T",
+            "1 + abs(math.sin(2 * angle))": RIGHT,
+            "torch.tensor([turned(angle)])": RIGHT,
+        },
         "check_ones": {
             "(k + d → (d": "the diagonal",
+            "(d - 1) * math.sqrt → d * math.sqrt": "both the trace",
+            "d * ones(k, d)": "both the trace",
+            "torch.tensor(ones(k, d))": RIGHT,
             "2 / math.pi * entry → entry": "both the trace",
         },
         "check_spearman": {
@@ -105,6 +132,9 @@ GEOMETRY = {
         },
         "check_twin": {
             "R.T @ x0 → R @ x0": "at the start?",
+            "R.T @ x0 → x0": "at the start?",
+            "grad(x @ R.T) @ R → grad(x @ R) @ R.T": "the chain rule",
+            "list(twin(grad, x0, R))": RIGHT,
             "grad(x @ R.T) @ R → grad(x @ R.T)": "the chain rule",
             "x0": "return grad, x0",
             "R": "return grad, x0",
@@ -150,9 +180,12 @@ GEOMETRY = {
             "paired(b, a)": "a = [1.0, 5.0, 9.0]",
             ".std() → .std(correction=0)": "n - 1",
             "torch.stack(paired(a, b))": RIGHT,
+            "[z.item() for z in paired(a, b)]": RIGHT,
+            "(paired(a, b)[0], 2 * paired(a, b)[1])": "over √n",
         },
         "check_rotated_product": {
             "R(product(R.T(v)))": "d = 3",
+            "R.T(product(R(v))).numpy()": RIGHT,
             "product(R(v))": "twice",
             "R.T(product(v))": "twice",
         },
@@ -161,6 +194,8 @@ GEOMETRY = {
             "G.diagonal().var() / G.diagonal().mean() ** 2": "one gradient",
             "torch.trace(G @ G) → G.diagonal().square().sum()": "one gradient",
             "spread(G).item()": RIGHT,
+            "spread(G) ** 0.5": "one gradient",
+            "spread(G) / 2": "one gradient",
         },
     },
 }
