@@ -80,6 +80,10 @@ def exponential(A: Tensor, t: float = 1.0, *, dtype=None) -> Rotation:
     -----
     Cost: some 20 products of matrices, once; then as `haar`.
 
+    For d ≥ 3 and A = ``skew(d)`` it does not become uniformly random as t → ∞: its angles become
+    independent, without the repulsion that those of `haar` have, and E (tr R)² → d, not 1. The
+    (1,1)-norm of a rotated Hessian is nearly that of a uniformly random rotation all the same.
+
     Examples
     --------
     >>> A = torch.tensor([[0.0, -1.0], [1.0, 0.0]])

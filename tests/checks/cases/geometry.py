@@ -62,7 +62,7 @@ GEOMETRY = {
         "check_kronecker": {
             "([0], [1]) → ([0], [0])": "y[a, b, c]",
             "kronecker_product(Qs[::-1], x)": "sizes (2, 2, 2)",
-            "__import__('numpy').kron(__import__('numpy').kron(Qs[0], Qs[1]), Qs[2]) @ x.numpy()": RIGHT,
+            "kronecker_product(Qs, x).numpy()": RIGHT,
             "torch.einsum('ai,bj,ck,ijk->abc', *Qs, x.view([len(Q) for Q in Qs])).flatten()": RIGHT,
         },
         "check_turned_norm": {
@@ -95,13 +95,13 @@ GEOMETRY = {
             "X.abs() → X": "absolute",
             "X.abs().mean(1).sum() / median_factor(X.shape[1])": "a median for each row",
             "X.abs().quantile(0.5, dim=0).sum() / median_factor(X.shape[1])": "for each row",
-            "float(__import__('numpy').median(abs(X.numpy()), 1).sum()) / median_factor(X.shape[1])": RIGHT,
+            "X.abs().double().quantile(0.5, 1).numpy().sum() / median_factor(X.shape[1])": RIGHT,
             "medians.sum() / → medians.sum() *": "divide",
         },
         "check_importance": {
             "importance(product, torch.full_like(p, 1 / len(p)), draws)": "its probability",
             "importance(product, p, draws.unique())": "estimate: expected",
-            "(importance(product, p, draws)[0] * len(p), importance(product, p, draws)[1])": "estimate",
+            "[len(p) * z for z in importance(product, p, draws)]": "estimate",
             "torch.stack(importance(product, p, draws))": RIGHT,
             "importance(product, p, draws)[0]": "expected 2 values (estimate, standard error)",
             "terms.std() → 2 * terms.std()": "root of their number",
