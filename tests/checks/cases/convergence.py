@@ -86,8 +86,14 @@ CONVERGENCE = {
             "zeros_until(K, beta1, beta2) + 1": "each zero multiplies",
         },
         "check_needed_beta2": {
-            "1 - 4 * → 1 - 2 *": "bracket to zero",
-            "1 - needed_beta2(g)": "solve for β₂",
+            "1 - 4 * g.mean() * g.square().mean() / g.pow(3).mean()": "E[g³] - E[g] E[g²]",
+            "needed_beta2(g, 0.0)": "κ depends on β₁",
+            "g.pow(3).mean() - mean * second → g.pow(3).mean()": "E[g³] - E[g] E[g²]",
+            "share * covariance → covariance": "κ depends on β₁",
+            "beta1 ** (p + 1) → beta1**p": "κ depends on β₁",
+            "1 - needed_beta2(g, beta1)": "b is the mean there",
+            "companion.theory.skewness_threshold(g.mean(), (g**2).mean(), (g**3).mean(), "
+            "companion.theory.kappa(beta1, len(g)))": RIGHT,
         },
         "check_safe_beta2": {
             "max(math → sorted(math ;  for z in zs) →  for z in zs)[1]": "worst seed",  # median
