@@ -10,12 +10,15 @@ INTERVAL = "take the standard deviation, over k - 1, of the differences of seeds
 
 
 @against(
-    [(1000, 100), (1077, 8), (60_000, 64), (100, 80)],
-    hint="n is the number of batches in an epoch, not of examples; no rate is negative",
+    [(1000, 100, 0.9), (1077, 8, 0.0), (60_000, 64, 0.5), (100, 40, 0.9)],
+    hint="n is the number of batches in an epoch, not of examples; κ depends on β₁ and on n; "
+    "no rate is negative",
 )
-def check_beta2_floor(samples, batch):
+def check_beta2_floor(samples, batch, beta1):
     """Exercise 1: the threshold of β2 on the worst case, for reshuffled batches."""
-    return max(0.0, 1 - 4 / (samples / batch) ** 2)
+    n = samples // batch
+    kappa = sum((1 - beta1 ** (p + 1)) * (n - 1 - p) for p in range(n)) / (n * (n - 1))
+    return max(0.0, 1 - 2 / (kappa * n**2))
 
 
 @against(
