@@ -135,9 +135,9 @@ CONVERGENCE = {
             "max(0.0, 1 - 2 / (kappa(beta1, samples).item() * samples**2))": "number of batches",
             "max(0.0, 1 - 4 / (samples // batch) ** 2)": "κ depends on β₁",
             "max(0.0, 1 - 2 / (samples // batch) ** 2)": "samples = 1000",
-            "max(0.0, 1 - 1 / (kappa(beta1, samples // batch) * (samples // batch) ** 2))": "κ depends",
-            "1 - 2 / (kappa(beta1, samples // batch) * (samples // batch) ** 2)": "no rate is negative",
-            "max(0.0, 1 - 2 / (kappa(beta1, samples // batch) * (samples // batch) ** 2))": RIGHT,
+            "2 / (kappa → 1 / (kappa": "κ depends",
+            "max(0.0, → sum((0.0,) ; * n**2)) → * n**2),))": "no rate is negative",
+            ".item() → ": RIGHT,
         },
         "check_transfer": {
             "(lr * new / old, beta2)": "the root",
