@@ -136,7 +136,7 @@ CONVERGENCE = {
             "max(0.0, 1 - 4 / (samples // batch) ** 2)": "κ depends on β₁",
             "max(0.0, 1 - 2 / (samples // batch) ** 2)": "samples = 1000",
             "2 / (kappa → 1 / (kappa": "κ depends",
-            "max(0.0, → sum((0.0,) ; * n**2)) → * n**2),))": "no rate is negative",
+            "max(0.0, → sum((0.0, ; * n**2)) → * n**2),))": "no rate is negative",
             ".item() → ": RIGHT,
         },
         "check_transfer": {
