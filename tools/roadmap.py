@@ -12,7 +12,7 @@ ROAD = [
     ("SGD", "step along the gradient", ["ravines make", "it zigzag"]),
     ("Momentum", "average the steps", ["one rate for", "unlike scales"]),
     ("AdaGrad", "a rate per coordinate", ["its sum", "never forgets"]),
-    ("RMSprop", "a sum that forgets", ["biased start,", "noisy direction"]),
+    ("RMSprop", "a sum that forgets", ["biased start,", "jumpy steps"]),
     ("Adam", "momentum, unbiased", ["diverges on a", "3-line problem"]),
     ("AMSGrad · ADOPT", "convergence, repaired", ["then why does", "plain Adam work?"]),
     ("ℓ∞ geometry", "the norm Adam sees", []),

@@ -4,20 +4,11 @@ import math
 
 import torch
 
-from companion.checks import against, check, expect_rule, fail, numbers
+from companion.checks import against, check, double, expect_rule, fail, numbers
 from companion.optim import Adam, AdamW
 from companion.simulate import trajectory
 
 BETAS = ((0.9, 0.999), (0.9, 0.99), (0.5, 0.9))
-
-
-@against(
-    [(lr, *betas) for lr, betas in zip((1e-3, 0.1, 1.0), BETAS, strict=True)],
-    hint="put m₀ = v₀ = 0 into the rule; the gradient cancels",
-)
-def check_first_step(lr, beta1, beta2):
-    """Exercise 1: the length of the first step of Adam without bias correction."""
-    return lr * (1 - beta1) / math.sqrt(1 - beta2)
 
 
 @against(
@@ -26,22 +17,32 @@ def check_first_step(lr, beta1, beta2):
     hint="the missing share of v is β₂ᵗ; find the first t at which it is small enough, so round up",
 )
 def check_steps_until(beta2, tolerance):
-    """Exercise 2: the first step at which the expectation of v is within a tolerance."""
+    """Exercise 1: the first step at which the expectation of v is within a tolerance."""
     return math.ceil(math.log(tolerance) / math.log(beta2))
 
 
 @check
 def check_adam(rule):
-    """Exercise 3: Adam's rule, ``rule(x, g, m, v, t, lr, beta1, beta2, eps)``."""
+    """Exercise 2: Adam's rule, ``rule(x, g, m, v, t, lr, beta1, beta2, eps)``."""
     hint = "correct both averages by 1 - βᵗ, and add ε to the root, not under it"
     expect_rule(rule, Adam, lr=0.1, betas=(0.8, 0.95), eps=1e-2, hint=hint)
 
 
 @check
 def check_adamw(rule):
-    """Exercise 4: the rule of AdamW, with the argument ``weight_decay`` in addition."""
+    """Exercise 3: the rule of AdamW, with the argument ``weight_decay`` in addition."""
     hint = "shrink x by 1 - ηλ, and leave the decay out of the gradient"
     expect_rule(rule, AdamW, lr=0.1, betas=(0.8, 0.95), weight_decay=0.5, hint=hint)
+
+
+@against(
+    [(0.1, 0.0), (0.1, 0.9), (double([0.03, 0.3, 1.0]), 0.5)],
+    hint="the average has the same mean; its variance is (1 - β₁)/(1 + β₁) of a gradient's",
+)
+def check_wrong_way(ratio, beta1):
+    """Exercise 4: the share of Adam's steps with the wrong sign, in normal noise."""
+    sharper = math.sqrt((1 + beta1) / (1 - beta1))
+    return torch.special.ndtr(-sharper * torch.as_tensor(ratio, dtype=torch.float64))
 
 
 @check

@@ -36,12 +36,13 @@ def check_rescaling(rescaling_gap):
     """Exercise 4: how far the iterates part when the gradient's coordinates are rescaled."""
     x0, c = double([1.0, -1.0]), double([2.0, 3.0])
     # SGD: the coordinates shrink by 1 - 0.2 and by 1 - 0.3 a step, instead of by 1 - 0.1.
-    for steps, hint in (
-        (1, "multiply the gradient, not the point, and take the largest coordinate"),
-        (10, "keep the largest difference over all steps, not the last one"),
+    for steps, factors, hint in (
+        (1, c, "multiply the gradient, not the point, and take the largest coordinate"),
+        (10, c, "keep the largest difference over all steps, not the last one"),
+        (10, c.flip(0), "take the largest of all coordinates"),
     ):
         want = max(0.9**t - 0.7**t for t in range(steps + 1))
-        gap = rescaling_gap(SGD, torch.clone, c, x0, steps, lr=0.1)
+        gap = rescaling_gap(SGD, torch.clone, factors, x0, steps, lr=0.1)
         expect(gap, want, hint=hint, what=f"SGD, {steps} steps")
     c = double([1.0, 1e-6])
     gap = numbers(rescaling_gap(AdaGrad, torch.clone, c, x0, 20, lr=0.5, eps=0.0))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from companion.checks.values import expect, show
+from companion.checks.values import expect, numbers, show
 from companion.checks.verdict import check, fail, written
 
 
@@ -35,7 +35,8 @@ def check_rule(rule, reference, *, init=None, steps: int = 20, seed: int = 0, hi
         Takes what its arguments are named after: the parameter ``x``, the gradient ``g``, the step
         count ``t``, the hyper-parameters ``h`` or any of them by name (``lr``, ``beta1``, …), and
         the state, as ``s`` or field by field (``m``, ``v``). It returns the new x, and then the
-        state in the same form: ``x, s`` or ``x, m, v``; x alone if it takes no state.
+        state in the same form: ``x, s`` or ``x, m, v``; x alone if it takes no state. Tensors may
+        come back as tensors, arrays or lists.
     reference : type
         The optimizer class, or a stand-in with ``hyper``, ``init`` and ``update``.
     init : object, optional
@@ -83,10 +84,18 @@ def _student_step(rule, known: dict):
         fail(f"the rule must return {form}, got {type(answer).__name__}")
     x, *state = tree_map_only(Tensor, Tensor.detach, list(answer))
     if not whole:
-        return x, s._replace(**dict(zip(own, map(written, state), strict=True)))
+        return x, s._replace(**_like(fields, dict(zip(own, state, strict=True))))
     if fields and type(state[0]) in (tuple, list) and len(state[0]) == len(fields):
-        return x, type(s)(*state[0])
+        return x, type(s)(**_like(fields, dict(zip(fields, state[0], strict=True))))
     return x, state[0]
+
+
+def _like(fields: dict, new: dict) -> dict:
+    """Return a state's new fields, as tensors where tensors were handed out."""
+    return {
+        name: numbers(value) if isinstance(fields[name], Tensor) else written(value)
+        for name, value in new.items()
+    }
 
 
 def _names(h, fields):
