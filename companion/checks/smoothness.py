@@ -38,14 +38,16 @@ def check_certificate(H, D):
         "positive entries, flipped": FLIPS[:, None] * POSITIVE * FLIPS,
         "one pair of another sign": POSITIVE - 10 * (POSITIVE == 4),
         "a negative diagonal": POSITIVE - 10 * torch.eye(4, dtype=torch.float64),
-        # Not -𝟙𝟙ᵀ and the like, where -H has such a flip: no norm overestimates there either.
+        "negative entries": -POSITIVE,
+        "negative entries, flipped": -FLIPS[:, None] * POSITIVE * FLIPS,
+        "a negative first entry": POSITIVE - 10 * torch.eye(4, dtype=torch.float64)[0].diag(),
     },
-    hint="which coordinates must flip together with the first one?",
+    hint="which coordinates must flip together with the first one, and may u be -v?",
 )
 def check_tight(H):
-    """Exercise 3: whether flipped signs make all entries non-negative, ``tight(H)``."""
-    s = H[0].sign() * H[0, 0].sign()
-    return bool((s[:, None] * H * s >= 0).all())
+    """Exercise 3: whether ‖H‖∞→1 = ‖H‖₁,₁ for a matrix without zeros, ``tight(H)``."""
+    u = torch.cartesian_prod(*[double([-1.0, 1.0])] * len(H))
+    return bool((u @ H).abs().sum(-1).max() == H.abs().sum())
 
 
 @against(

@@ -145,33 +145,66 @@ GEOMETRY = {
         "check_rank_one": {
             "u.abs().sum() ** 2 → u.square().sum()": "the first is at most the second",
             "rank_one(u)[:3]": "expected 4 values",
+            "len(u) * u.square().sum() → u.square().sum()": "the first is at most the second",
+            "u.abs().sum() ** 2 → u.sum() ** 2": "the first is at most the second",
+            "u.abs().sum() ** 2 → u.abs().sum()": "the first is at most the second",
+            "[z.item() for z in rank_one(u)]": RIGHT,
         },
         "check_certificate": {
             "matrix_norm(scaled, 2) → eigvalsh(scaled).max()": "the largest absolute eigenvalue",
             "matrix_norm(scaled, 2) → matrix_norm(H, 2)": "D^(-1/2) H D^(-1/2)",
+            ".sqrt() → ": "D^(-1/2) H D^(-1/2)",
+            "matrix_norm(scaled, 2) → matrix_norm(scaled)": "the largest absolute eigenvalue",
+            "D.sum() → D.max() * len(D)": "the trace of D",
+            "certificate(H, D).item()": RIGHT,
         },
         "check_tight": {
             "bool((H > 0).all())": "flip together",
             "True": "one pair of another sign",
             "False": "flip together",
-            "tight(H) or tight(-H)": RIGHT,  # where the norm overestimates nothing
+            "bool((H[0].sign()[:, None] * H * H[0].sign() >= 0).all())": "negative entries",
+            "bool((H > 0).all() or (H < 0).all())": "flip together",
+            "bool(torch.linalg.matrix_rank(H.sign()) == 1)": RIGHT,
+            "tight(-H)": RIGHT,
         },
-        "check_lower_bound": {"dim=1, keepdim → dim=0, keepdim": "rows of V"},
+        "check_lower_bound": {
+            "dim=1, keepdim → dim=0, keepdim": "rows of V",
+            "range(products) → range(products + 1)": "rows of V",
+            "range(products) → range(products - 1)": "rows of V",
+            "V.norm(dim=1).sum() → V.norm()": "rows of V",
+            "V.norm(dim=1).sum() → V.norm(dim=1).mean()": "rows of V",
+            "lower_bound(H, V, products).float()": RIGHT,
+        },
     },
     "blockwise": {
         "check_second_moment": {
-            "beta2 * v + (1 - beta2) * torch.zeros_like(v).index_add(0, labels, g**2)": "average g²"
+            "beta2 * v + (1 - beta2) * torch.zeros_like(v).index_add(0, labels, g**2)": "average",
+            "beta2 * v + (1 - beta2) → (1 - beta2) * v + beta2": "average g²",
+            "index_add(0, labels, g**2) → index_add(0, labels, g.abs())": "average g²",
+            "second_moment(v, g, labels, beta2)[labels]": "expected shape",
+            "second_moment(v, g, labels, beta2).tolist()": RIGHT,
         },
         "check_refines": {
             "len(fine.unique()) >= len(coarse.unique())": "meet two coarse ones",
             "refines(coarse, fine)": "meet two coarse ones",
+            "True": "meet two coarse ones",
+            "torch.tensor(refines(fine, coarse))": RIGHT,
             "not any((fine[:-1] == fine[1:]) & (coarse[:-1] != coarse[1:]))": "meet two coarse",
         },
         "check_constant": {
             "h.abs().sum()": "the number of coordinates",
             ".abs().max() → .max()": "absolute entry",
+            ".abs().max() → .abs().mean()": "largest absolute entry",
+            "h.abs().max() * len(h)": "the number of coordinates",
+            "float(constant(h, labels))": RIGHT,
         },
-        "check_moments": {"4 * n": "go by heads", "4 * C": "go by heads"},
+        "check_moments": {
+            "4 * n": "go by heads",
+            "4 * C": "go by heads",
+            "n + 3 * C": "go by heads",
+            "3 * n + C": "go by heads",
+            "4 * C * C": "go by heads",
+        },
     },
     "network_geometry": {
         "check_paired": {
