@@ -8,24 +8,12 @@ from companion.checks import against, agree, check, expect, fail, numbers
 from companion.optim import SGD
 from companion.problems import LeastSquares, Quadratic
 from companion.simulate import trajectory
-
-
-@against(
-    [[1.0, 3.0], [5.0, 0.5, 2.0], [2.0, 2.0]],
-    hint={
-        "step size": "make |1 - ημ| and |1 - ηL| equal",
-        "rate": "put the best step into |1 - ημ|",
-    },
-)
-def check_best_step(eigenvalues):
-    """Exercise 1: ``best_step(eigenvalues)`` returns 2/(L + μ) and (κ - 1)/(κ + 1)."""
-    mu, L = min(eigenvalues), max(eigenvalues)
-    return 2 / (L + mu), (L - mu) / (L + mu)
+from companion.theory import mean_square_limit
 
 
 @check
 def check_minibatch(minibatch_gradient, gradient_variance):
-    """Exercise 2: the gradient of a minibatch, and its variance with replacement."""
+    """Exercise 1: the gradient of a minibatch, and its variance with replacement."""
     f = LeastSquares.random(n=6, d=3, kappa=4, noise=1.0)
     data = f.features, f.targets, torch.arange(3, dtype=torch.float64)
     agree(
@@ -57,7 +45,7 @@ def check_minibatch(minibatch_gradient, gradient_variance):
     "it preserves none",
 )
 def check_noise_floor(lr, eigenvalues, sigma):
-    """Exercise 3: ``noise_floor(lr, eigenvalues, sigma)``, exact, infinite where unstable."""
+    """Exercise 2: ``noise_floor(lr, eigenvalues, sigma)``, exact, infinite where unstable."""
     if lr * max(eigenvalues) >= 2:
         return math.inf
     return sum(lr * sigma**2 / (2 - lr * lam) for lam in eigenvalues) / 2
@@ -65,7 +53,7 @@ def check_noise_floor(lr, eigenvalues, sigma):
 
 @check
 def check_schedule(schedule):
-    """Exercise 4: steps for f(x) = x²/4, σ = 1, x₀ = 10 that leave no floor."""
+    """Exercise 6: steps for f(x) = x²/4, σ = 1, x₀ = 10 that leave no floor."""
     lam, error, steps = 0.5, 100.0, 100_000
     rates = numbers([schedule(t) for t in range(1, steps + 1)])
     if rates.numel() != steps or rates.dtype != torch.float64:
@@ -84,10 +72,23 @@ def check_schedule(schedule):
 
 @check
 def check_condition_number(condition_number):
-    """Exercise 5: κ from the losses of gradient descent with step 1/L, within two per cent."""
+    """Exercise 3: κ from the losses of gradient descent with step 1/L, within two per cent."""
     for kappa, L in ((10.0, 1.0), (40.0, 3.0)):
         f = Quadratic([L / kappa, L / 3, L])
         x0 = torch.ones(3, dtype=torch.float64)
         gaps = f.loss(trajectory(SGD, f.grad, x0, 300, lr=1 / L)).tolist()
         hint = "the loss falls by ρ², and ρ = 1 - μ/L; measure late"
         expect(condition_number(gaps), kappa, rtol=0.02, hint=hint, what="condition number")
+
+
+@check
+def check_limit(limit):
+    """Exercise 4: ``limit(a, B)``, the mean-square limit of minibatches in one dimension."""
+    features = torch.tensor([0.5, -1.0, 2.0, 1.5, -0.25], dtype=torch.float64)
+    agree(
+        limit,
+        lambda a, B: mean_square_limit(a[:, None], B),
+        {f"B = {B}": (features, B) for B in (1, 3, 40)},
+        hint="2 E[h] / E[h²] for the mean h of B squares; in h² a sample meets itself B times "
+        "among B² pairs",
+    )

@@ -3,12 +3,6 @@
 RIGHT = ": correct"
 FOUNDATIONS = {
     "sgd": {
-        "check_best_step": {
-            "(1 / max(eigenvalues), 1 - min(eigenvalues) / max(eigenvalues))": "make |1 - ημ|",
-            "best_step([eigenvalues[0], eigenvalues[-1]])": "eigenvalues = [5.0, 0.5, 2.0]",
-            "best_step(eigenvalues)[0]": "expected 2 values (step size, rate)",
-            "(2 / sum(eigenvalues), ...)": "not yet",
-        },
         "check_minibatch": {
             " / len(index) → ": "average residual",
             ".mean() / B → .mean() / B**2": "B = 4",
@@ -20,11 +14,18 @@ FOUNDATIONS = {
             ">= 2 → > 9": "infinity if it preserves none",
             'float("inf") → -float("inf")': "expected inf, got -inf",
             "max(eigenvalues) → eigenvalues[-1]": "ZeroDivisionError was raised",
+            "noise_floor(lr, eigenvalues, sigma) + 1": "no approximation",
+            "2 * noise_floor(lr, eigenvalues, sigma)": "no approximation",
+            "sigma**2 → sigma": "no approximation",
         },
         "check_schedule": {
             "0.1": "a constant step",
             "0.0099": "a constant step",
             "0.005": "a constant step",
+            "0.0076": "a constant step",
+            "4.0": "a constant step",
+            "0.1 if t < 1000 else 0.009": "a constant step",
+            "0.03 if t < 2000 else 0.004": RIGHT,
             "1 / t**2": "never arrives",
             "5 / t": "outside (0, 4]",
             "0.2 / t": "never arrives",
@@ -33,6 +34,17 @@ FOUNDATIONS = {
         "check_condition_number": {
             "1 / (1 - (gaps[-1] / gaps[-2]))": "by ρ²",
             "1 / (1 - (gaps[1] / gaps[0]) ** 0.5)": "measure late",
+            "condition_number(gaps) + 1": "measure late",
+        },
+        "check_limit": {
+            "2 / (a**2).mean()": "B = 1: expected",
+            "2 * (a**2).mean() / (a**4).mean()": "B = 3: expected",
+            "limit(a, B) / 2": "2 E[h] / E[h²]",
+            "limit(a, B) + 1": "2 E[h] / E[h²]",
+            "(1 - 1 / B) * → ": "a sample meets itself",
+            "fourth / B + (1 - 1 / B) * second**2 → fourth / B": "B = 3: expected",
+            "float(limit(a, B))": RIGHT,
+            "limit(a, B).numpy()": RIGHT,
         },
     },
     "momentum": {
