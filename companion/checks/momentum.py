@@ -2,8 +2,7 @@
 
 import math
 
-from companion.checks import against, agree, check, expect_rule, fail, written
-from companion.optim import SGD
+from companion.checks import against, agree, check, fail, written
 
 
 @against(
@@ -32,20 +31,13 @@ def check_to_sgd(to_sgd):
     agree(values, lambda lr, beta: (beta, lr * (1 - beta)), [(1.0, 0.9), (0.02, 0.5)], hint)
 
 
-@check
-def check_nesterov(rule):
-    """Exercise 3: one step of Nesterov's method, against the package's own."""
-    hint = "update m first, then step along g + momentum * m"
-    expect_rule(rule, SGD, lr=0.1, momentum=0.9, nesterov=True, hint=hint)
-
-
 # The second case of both is whole without rounding up.
 @against(
     [(9.0, 0.3), (9.0, 0.25), (9.0, 0.1), (100.0, 1e-6)],
     hint="solve rho^t <= tolerance for t; round up",
 )
 def check_polyak_steps(kappa, tolerance):
-    """Exercise 4: steps of the heavy ball with Polyak's tuning, by its rate."""
+    """Exercise 3: steps of the heavy ball with Polyak's tuning, by its rate."""
     rate = (math.sqrt(kappa) - 1) / (math.sqrt(kappa) + 1)
     return math.ceil(math.log(tolerance) / math.log(rate))
 
@@ -55,5 +47,5 @@ def check_polyak_steps(kappa, tolerance):
     hint="the latest n weights add up to 1 - beta^n; round n up",
 )
 def check_window(beta, share):
-    """Exercise 5: how many of the latest gradients hold a share of the weight."""
+    """Exercise 4: how many of the latest gradients hold a share of the weight."""
     return math.ceil(math.log(1 - share) / math.log(beta))

@@ -48,20 +48,28 @@ FOUNDATIONS = {
         },
     },
     "momentum": {
-        "check_critical_momentum": {"(1 - a) ** 2": "set the discriminant"},
+        "check_critical_momentum": {
+            "(1 - a) ** 2": "set the discriminant",
+            "(1 + a**0.5) ** 2": "the root below 1",
+            "critical_momentum(a) + 1": "the root below 1",
+            "1 - a**0.5": "set the discriminant",
+        },
         "check_to_sgd": {
             "lr * (1 - beta) → lr / (1 - beta)": "a constant gradient",
             "0.1": "expected a dictionary",
             "{'lr': 0.1}": "expected a dictionary",
         },
-        "check_nesterov": {"(x - lr * (g + momentum * m), momentum * m + g)": "update m first"},
         "check_polyak_steps": {
             "math.sqrt(kappa) → kappa": "round up",
             "math.ceil( → 1 + math.floor(": "tolerance = 0.25",
+            "polyak_steps(kappa, tolerance) + 1": "round up",
+            "-polyak_steps(kappa, tolerance)": "round up",
         },
         "check_window": {
             "math.ceil( → math.floor(": "round n up",
             "math.ceil( → 1 + math.floor(": "share = 0.75",
+            "window(beta, share) + 1": "round n up",
+            "math.ceil(1 / (1 - beta))": "the latest n weights",
         },
     },
     "adaptive": {
