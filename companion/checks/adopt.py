@@ -33,10 +33,28 @@ def check_first_right_call(k):
     return 1 + math.ceil(((k - 1) - 1 / (k * (k - 1))) ** 4)
 
 
+def _share(beta1: float, n: int) -> float:
+    """Return κ(β1, n) of Adam, counted batch by batch."""
+    total = 0.0
+    for p in range(n):  # batches of the epoch that came before
+        for age in range(p + 1):
+            total += (1 - beta1) * beta1**age * (1 - p / (n - 1)) / n
+    return total
+
+
 @against(
-    [(double([2.0, -1.0, -1.0]), 1.0, 0.9), (double([-6.0] + [2 / 3] * 9), 0.02, 0.999)],
-    hint="κ is −½, the moments are means over the components, and the mean gradient is h x",
+    {
+        "without momentum": (double([2.0, -1.0, -1.0]), 1.0, 0.0, 0.9),
+        "beta1 = 0.5, h = 2": (double([3.0, -1.0, -1.0, -1.0]), 2.0, 0.5, 0.99),
+        "beta1 = 0.9, ten components": (double([-6.0] + [2 / 3] * 9), 0.02, 0.9, 0.999),
+    },
+    hint={
+        "Adam": "κ(β₁, n) is a mean over p = 0, …, n - 1, and ½ only where β₁ = 0; the moments are "
+        "means over the components, and the mean gradient is h x",
+        "ADOPT": "κ is −½, the moments are means over the components, and the mean gradient is h x",
+    },
 )
-def check_resting_point(g, h, beta2):
-    """Exercise 4: where ADOPT comes to rest when samples are reshuffled."""
-    return -0.5 * (1 - beta2) * (g**3).mean() / (2 * (g**2).mean()) / h
+def check_resting_points(g, h, beta1, beta2):
+    """Exercise 4: where Adam and ADOPT come to rest when samples are reshuffled."""
+    unit = (1 - beta2) * (g**3).mean() / (2 * (g**2).mean()) / h
+    return _share(beta1, len(g)) * unit, -0.5 * unit

@@ -26,6 +26,7 @@ from companion.theory.full_batch import full_batch_rate, goal_error, step_bound
 from companion.theory.rates import (
     adopt_rate,
     adopt_smooth_rate,
+    adopt_variance_rate,
     sgd_decaying_rate,
     sgd_rate,
     sgd_smooth_rate,
@@ -43,6 +44,7 @@ __all__ = [
     "Threshold",
     "adopt_rate",
     "adopt_smooth_rate",
+    "adopt_variance_rate",
     "average_error",
     "blockwise_bound",
     "corollary_options",

@@ -6,6 +6,8 @@ bound of E[g²] given the past, R = |x₀ - x*|, g an unbiased gradient at x_t, 
 
 import math
 
+import torch
+
 
 def sgd_rate(T, G: float, R: float):
     r"""Bound the mean of E[f(x_t)] - f* for SGD on a convex f with the step size R / (G √T).
@@ -168,3 +170,51 @@ def adopt_smooth_rate(T, G: float, L: float, gap: float, v_min: float):
     0.141421
     """
     return math.sqrt((G**2 + v_min) / v_min) * sgd_smooth_rate(T, G, L, gap)
+
+
+def adopt_variance_rate(T, sigma: float, L: float, gap: float, v_min: float):
+    r"""Bound the gradient of ADOPT on an L-smooth f of one variable from the noise's variance only.
+
+    .. math::
+
+        \frac1T \sum_{t<T} \big(\mathbb E |f'(x_t)|^{4/3}\big)^{3/2}
+        \le \sqrt{\frac{\sigma^2 + 4 L \Delta + v_{\min}}{v_{\min}}} \;
+        2 \sigma \sqrt{\frac{2 L \Delta}T},
+        \qquad \alpha = \sqrt{\frac{2 \Delta v_{\min}}{L \sigma^2 T}}
+
+    For β1 = 0, any β2, no clip, independent samples, and T ≥ 2LΔ/σ². As `adopt_smooth_rate`, but
+    f' may grow without limit, as it does on a parabola.
+
+    Parameters
+    ----------
+    T : int or Tensor
+        Steps after the first call, which does not move x.
+    sigma : float
+        Square root of a bound of E[(g - f')²] given the past, positive.
+    L, gap
+        As for `sgd_smooth_rate`.
+    v_min : float
+        A lower bound of max(v_t, ε²); ε² will do.
+
+    Raises
+    ------
+    ValueError
+        Where T < 2LΔ/σ²: the step size would exceed √v_min / L.
+
+    Notes
+    -----
+    With u as for `adopt_smooth_rate`, E[g²] ≤ f'² + σ² given the past, and αL ≤ √v_min ≤ √u:
+    smoothness gives E[f(x_{t+1})] ≤ f(x_t) - (α/2) f'²/√u + α²Lσ²/(2 v_min). First, f never rises
+    by more than T α²Lσ²/(2 v_min) = Δ in the mean, so E[f(x_t)] - inf f ≤ 2Δ, and f'² ≤ 2L (f -
+    inf f) bounds E[v] by σ² + 4LΔ. Second, E[f'²/√u] has a mean over t of at most
+    2Δ/(αT) + αLσ²/v_min. Hölder's inequality joins the two. Derived here.
+
+    Examples
+    --------
+    >>> round(adopt_variance_rate(200, sigma=1.0, L=1.0, gap=0.5, v_min=1.0), 6)
+    0.282843
+    """
+    if (torch.as_tensor(T) < 2 * L * gap / sigma**2).any():
+        raise ValueError(f"T: expected at least 2 L Δ / σ² = {2 * L * gap / sigma**2:g}, got {T}")
+    root = math.sqrt((sigma**2 + 4 * L * gap + v_min) / v_min)
+    return root * 2 * sgd_smooth_rate(T, sigma, L, gap)

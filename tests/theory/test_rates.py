@@ -66,6 +66,27 @@ def test_measured_gradients_stay_below_the_smooth_rates():
     assert measured.mean() < theory.adopt_smooth_rate(T, G, 1, delta, eps**2)
 
 
+@pytest.mark.parametrize("start", [1.0, 10.0, 30.0])
+def test_the_gradient_on_a_parabola_stays_below_the_bound_by_the_variance(start):
+    # f = x²/2, whose slope has no bound; noise 6 with probability 1/4, else -2: σ² = 12.
+    T, sigma, eps, gap = 200, math.sqrt(12), 0.5, start**2 / 2
+
+    def oracle(x, generator):
+        rare = torch.rand(x.shape[-2:], generator=generator, **F64) < 0.25
+        return x + torch.where(rare, 6.0, -2.0).to(x)
+
+    x0, beta2 = torch.full((64, 1), start, **F64), torch.tensor([0.0, 0.9, 0.999], **F64)
+    options = {"lr": math.sqrt(2 * gap * eps**2 / (12 * T)), "eps": eps, "clip_lambda": None}
+    options |= {"beta1": 0.0, "beta2": beta2.view(-1, 1, 1)}
+    path = trajectory(ADOPT, oracle, x0, T + 1, **options)[1 : T + 1]  # (T, β2, seeds, 1)
+    measured = (path.abs() ** (4 / 3)).mean((2, 3)).pow(1.5).mean(0)
+    bound = theory.adopt_variance_rate(T, sigma, 1.0, gap, eps**2)
+    assert (measured < bound).all()
+    assert (path.square().mean((2, 3)) / 2 < 2 * gap).all()  # the first half of its proof
+    with pytest.raises(ValueError, match="at least"):
+        theory.adopt_variance_rate(start**2 / 13, sigma, 1.0, gap, eps**2)
+
+
 def test_rates_minimise_the_bounds_of_their_proofs():
     T, G, R, L, delta, low, high = 400, 3.0, 2.0, 1.5, 0.7, 0.5, 4.0
     lr = torch.logspace(-5, 2, 200_001, **F64)
@@ -73,7 +94,10 @@ def test_rates_minimise_the_bounds_of_their_proofs():
     smooth = delta / (lr * T) + lr * L * G**2 / 2
     convex_adopt = math.sqrt(high) * (R**2 / (2 * lr * T) + lr * G**2 / (2 * low))
     smooth_adopt = math.sqrt(G**2 + low) * (delta / (lr * T) + lr * L * G**2 / (2 * low))
+    by_variance = 2 * delta / (lr * T) + lr * L * G**2 / low  # here G is σ
+    by_variance = math.sqrt(G**2 + 4 * L * delta + low) * by_variance
     for bounds, rate in (
+        (by_variance, theory.adopt_variance_rate(T, G, L, delta, low)),
         (convex, theory.sgd_rate(T, G, R)),
         (smooth, theory.sgd_smooth_rate(T, G, L, delta)),
         (convex_adopt, theory.adopt_rate(T, G, R, low, high)),

@@ -124,10 +124,18 @@ CONVERGENCE = {
             "first_right_call(k) - 1": "solve D(c) > 0",
             "1.5": "round up",
         },
-        "check_resting_point": {
-            "-resting_point(g, h, beta2)": "κ is −½",
-            "h * resting_point(g, h, beta2)": "is h x",
-            "2 * resting_point(g, h, beta2)": "κ is −½",
+        "check_resting_points": {
+            "adam * both → both / 2": "½ only where β₁ = 0",
+            "adam * both → both": "without momentum",
+            "(p + 1) → p": "a mean over p",
+            "p / (n - 1) → p / n": "a mean over p",
+            " for p in range(n)) / n →  for p in range(n))": "a mean over p",
+            ".mean() → .sum() ; (g**2).sum() → (g**2).mean()": "means over the components",
+            "(g**3).mean() → (g**3).mean() * h**2": "the mean gradient is h x",
+            "-both / 2 → both / 2": "κ is −½",
+            "-both / 2 → -both": "κ is −½",
+            "adam * both, -both / 2 → -both / 2, adam * both": "Adam: expected",
+            "adam * both, -both / 2 → adam * both": "expected 2 values (Adam, ADOPT)",
         },
     },
     "tuning": {
