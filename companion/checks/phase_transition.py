@@ -1,7 +1,7 @@
 """Checks of the exercises of the chapter on the phase transition."""
 
 from companion.checks import against, double
-from companion.theory import lemma_a1, skewness_threshold
+from companion.theory import kappa, skewness_threshold
 
 
 @against(
@@ -23,8 +23,8 @@ def check_escape_beta1(n):
 
 @against(
     [(10, 1.0, 1.0), (10, 1.0, 0.5), (10, 2.0, 1.0), (50, 0.5, 0.5)],
-    hint="E[gᵏ] is the mean of one steepᵏ and n - 1 gentleᵏ; do not round for large n, and "
-    "return β₂*, not 1 - β₂*",
+    hint="E[gᵏ] is the mean of one steepᵏ and n - 1 gentleᵏ, and the covariance of g and g² is "
+    "E[g³] - E[g] E[g²]; do not round for large n, and return β₂*, not 1 - β₂*",
 )
 def check_first_order_threshold(n, a, kappa):
     """Exercise 2: β2* of function (2) with the parameter a, from three moments."""
@@ -53,10 +53,10 @@ def check_resting_point(h, c, beta2, kappa):
 
 
 @against(
-    [([1.0, -3.0], 0.5, 1), ([1.0, -3.0], 0.5, 4), ([1.0, 2.0, 6.0], 0.9, 3)],
-    hint="m and Σ f have no factor 1 - β; only the n momenta of the last epoch are added, and Σ f "
-    "has n · k weights",
+    [([4.0, -1.0, 0.5], 0.0), ([4.0, -1.0, 0.5], 0.9), ([7.0, -1.0, 0.5, -2.0, 0.2], 0.5)],
+    hint="average m · w over all orders and all places of the epoch, after m and w took the "
+    "gradient in; divide by the mean of g³ less the mean of g times that of g²",
 )
-def check_expected_gap(c, beta, k):
-    """Exercise 4: E[Σ m - Σ f] of the colour balls."""
-    return lemma_a1(c, beta, k)
+def check_kappa_of_orders(g, beta1):
+    """Exercise 4: κ of a reshuffled epoch, by enumeration."""
+    return kappa(beta1, len(g))

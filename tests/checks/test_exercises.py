@@ -33,7 +33,7 @@ def _default_dtype():
 
 
 def test_every_exercise_is_checked():
-    assert len(CHAPTERS) == 17
+    assert len(CHAPTERS) == 18
     for chapter in CHAPTERS:
         checks = {name for exercise in exercises(chapter) for name in exercise.calls()}
         defined = namespace(chapter)["companion"].checks.__dict__[chapter].__dict__

@@ -47,6 +47,32 @@ CONVERGENCE = {
             "math.ceil( → 1 + math.floor(": "gamma = 0.5",
         },
     },
+    "large_beta2": {
+        "check_expected_gap": {
+            "(1 - beta) * expected_gap(c, beta, k)": "no factor 1 - β",
+            "0.0": "Σ f has n · k weights",
+            "expected_gap(c, beta, 1)": "k = 4",
+            "companion.theory.momentum_error(c, beta, k)": RIGHT,  # goes through all sequences
+        },
+        "check_largest_step": {
+            "(1 - beta1) / math.sqrt((1 - beta2) * abs(1 - beta1**2 / beta2))": "over the t",
+            "range(t) → range(t + 1)": "t = 1",
+            "math.sqrt(ratio / (1 - beta2)) → ratio / (1 - beta2)": "m²/v is at most",
+            "(1 - beta1) * math → math": "do not add up to one",
+            "largest_step(beta1, beta2, t) * math.sqrt(1 - beta2**t) / (1 - beta1**t)": "up to one",
+            "[largest_step(beta1, beta2, t)]": RIGHT,
+        },
+        "check_edges": {
+            "edges(g, beta2)[::-1]": "the largest square first",
+            "torch.tensor(edges(g, beta2))": RIGHT,
+            "float(z) ** 2 for → float(z) for": "smallest",
+            " / (1 - beta2**n) → ": "add up the epochs",
+            "return smallest, largest → return beta2**n * sum(weights), largest": "smallest",
+            "return smallest, largest → return smallest, sum(squares) * (1 - beta2) / "
+            "(1 - beta2**n)": "largest: ",
+            "edges(g, beta2)[0]": "expected 2 values",
+        },
+    },
     "phase_transition": {
         "check_escape_beta1": {
             "0.0": "find where",
@@ -59,6 +85,7 @@ CONVERGENCE = {
             "1 - first_order_threshold(n, a, kappa)": "not 1 - β₂",
             "first_order_threshold(n, 1.0, kappa)": "a = 2.0",
             "first_order_threshold(n, a, 1.0)": "kappa = 0.5",
+            " - first * second)) → ))": "the covariance",  # E[g³] alone
         },
         "check_resting_point": {
             "0.0": "the minimiser is",
@@ -66,11 +93,15 @@ CONVERGENCE = {
             "resting_point(h, c, beta2, 1.0)": "kappa = 0.5",
             "resting_point(h, c, beta2, kappa) * sum(h) / len(h)": "divided by the mean of h",
         },
-        "check_expected_gap": {
-            "(1 - beta) * expected_gap(c, beta, k)": "no factor 1 - β",
-            "0.0": "Σ f has n · k weights",
-            "expected_gap(c, beta, 1)": "k = 4",
-            "companion.theory.momentum_error(c, beta, k)": RIGHT,  # goes through all sequences
+        "check_kappa_of_orders": {
+            "0.5": "all orders and all places",
+            "companion.theory.kappa(beta1, len(g))": RIGHT,
+            "kappa_of_orders(g, 0.0)": "beta1 = 0.9",
+            "1 - kappa_of_orders(g, beta1)": "g = ",
+            "companion.theory.kappa(beta1, len(g), 'cyclic')": "beta1 = 0.9",
+            "m, w = mean, 0.0 → m, w = 0.0, 0.0": RIGHT,  # it meets excesses of mean zero
+            "/ len(g) - mean * second → / len(g)": "less the mean of g",
+            "products.append(m * w) → products = products + [z * w]": "beta1 = 0.9",
         },
     },
     "networks": {
