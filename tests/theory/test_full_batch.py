@@ -64,17 +64,22 @@ def test_v_at_the_end_of_an_epoch_lies_in_a_narrow_band(beta2):
     squares = torch.tensor([49.0, 1.0, 0.25, 4.0, 0.04], **F64)
     n, generator = len(squares), torch.Generator().manual_seed(0)
     still = squares.sum() * (1 - beta2) / (1 - beta2**n)
-    v, seen = torch.zeros(200, **F64), []
+    v, seen, steps = torch.zeros(200, **F64), [], []
     for epoch in range(round(60 / (1 - beta2) / n) + 400):
         order = torch.rand(200, n, generator=generator).argsort(1)
         for i in range(n):
             v = beta2 * v + (1 - beta2) * squares[order[:, i]]
+            steps.append(v / still)
         if epoch > 60 / (1 - beta2) / n:
             seen.append(v / still)
     seen = torch.stack(seen)
     assert seen.min() >= beta2 ** (n - 1)
     assert seen.max() <= 1 + 1e-12
     assert (seen.max() - seen.min()) > 0.4 * (1 - beta2 ** (n - 1))  # not an idle bound
+    steps = torch.stack(steps[-1000:])  # within the epochs too
+    assert steps.min() >= beta2 ** (2 * n - 1)
+    assert steps.max() <= 2 - beta2**n
+    assert steps.max() > 1 + 0.2 * (1 - beta2**n)
     # The upper end for any noise: √v² ≤ mean of g² times β2^(1-n).
     assert still <= squares.mean() * beta2 ** (1 - n)
 
