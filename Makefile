@@ -81,7 +81,7 @@ serve: ## show the built book at http://localhost:8000 (PORT=...)
 
 bench: $(STAMP) ## time the optimizers against other implementations
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
-	$(BIN)/python benchmarks/optim.py
+	$(BIN)/python -m benchmarks.optim
 
 clean: ## remove what make has made, the environment included
 	rm -rf $(VENV) $(VENV)-lower $(VENV)-newest _build .pytest_cache .ruff_cache .coverage .coverage.* *.egg-info

@@ -17,10 +17,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from benchmarks.provenance import provenance
 from companion.data import Dataset, mnist
 from companion.models import MLP
 from companion.optim import ADOPT, SGD, Adam, AdamW, AMSGrad, RMSprop
 from companion.train import evaluate, fit
+from companion.train.devices import choose_device
 
 HALF_DECADES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 OPTIMIZERS = {  # label: optimizer and the grid of its step size
@@ -133,7 +135,7 @@ def main():
                 rows.append(train(options, label, lr, seed, data, test, "test"))
     except KeyboardInterrupt:
         return print("stopped; the same command goes on from here")
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).assign(**provenance(choose_device(options.device)))
     options.out.mkdir(parents=True, exist_ok=True)
     frame.to_csv(options.out / "mnist.csv", index=False)
     print(table(frame).to_string(index=False, float_format="{:.5g}".format))

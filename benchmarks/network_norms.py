@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from benchmarks.networks import SEEDS, TASKS, build, train
-from benchmarks.provenance import provenance
+from benchmarks.provenance import append, provenance
 from companion import results
 from companion.hessian import Hessian, norm11, smoothness_bracket, spectral_norm
 from companion.hessian.base import LinearOperator
@@ -115,7 +115,7 @@ def main():
                 )
                 for column in columns[2:5]:
                     found[column] = [float(f"{float(v):.5g}") for v in found[column]]
-                found.to_csv(PATH, mode="a", header=not PATH.exists(), index=False)
+                append(PATH, found)
                 print(name, who, step, *found.value, *found.upper, flush=True)
 
 

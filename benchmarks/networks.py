@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from benchmarks.provenance import provenance
+from benchmarks.provenance import append, provenance
 from companion.data import Dataset, cifar10, text
 from companion.models import GPT, GPTConfig, resnet18
 from companion.optim import SGD, Adam, AdaSGD, BlockwiseAdam
@@ -161,7 +161,7 @@ def main():
                         return
                 history = train(name, data, label, lr, seed)
                 new = pd.DataFrame(rows(name, label, lr, seed, phase, history))
-                new.to_csv(path, mode="a", header=not path.exists(), index=False)
+                append(path, new)
                 print(name, label, lr, seed, phase, new.loss.iloc[-1], flush=True)
 
             for lr in OPTIMIZERS[label][2]:

@@ -7,7 +7,7 @@ rate is given as a share of that of a plain copy, measured beside it. Peak memor
 process of its own which builds parameters, gradients and state and takes three steps, above what
 the same process had before; on a GPU, that of the tensors that it holds at once.
 
-    python benchmarks/optim.py --device cuda --csv benchmarks/results/optim-cuda.csv
+    python -m benchmarks.optim --device cuda --csv benchmarks/results/optim-cuda.csv
 """
 
 import argparse
@@ -16,7 +16,6 @@ import importlib.util
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from benchmarks.provenance import provenance
 from companion import optim
 
 ANCHOR = "torch Adam fused"
@@ -132,7 +132,7 @@ def timings(size, rounds, device):
 
 def peak_memory(size, name, device):
     """Return the peak memory of one contender in MiB, measured in a process of its own."""
-    command = [sys.executable, __file__, "--device", device, "--memory", size, name]
+    command = [sys.executable, "-m", "benchmarks.optim", "--device", device, "--memory", size, name]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -190,9 +190,7 @@ def main():
     print(frame.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     frame["threads"] = arguments.threads
     frame["cores"] = os.cpu_count()
-    frame["torch"] = torch.__version__
-    gpu = arguments.device == "cuda"
-    frame["machine"] = torch.cuda.get_device_name() if gpu else platform.machine()
+    frame = frame.assign(**provenance(arguments.device))
     arguments.csv.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(arguments.csv, index=False, float_format="%.4f")
     print(f"saved to {arguments.csv}")

@@ -7,7 +7,6 @@ them would take about an hour. Contenders take turns; each number is the median 
 """
 
 import argparse
-import platform
 import resource
 import statistics
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from benchmarks.provenance import provenance
 from companion import optim
 from companion.problems import Function2, Samples
 from companion.simulate import run
@@ -139,8 +139,7 @@ def main():
         n=args.n,
         threads=args.threads,
         peak_MiB=round(peak),
-        torch=torch.__version__,
-        machine=platform.processor() or platform.machine(),
+        **provenance(),
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(args.out, index=False)

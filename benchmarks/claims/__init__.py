@@ -8,7 +8,7 @@ One function a claim, in the module of the chapter that teaches it::
         where="Figure 1",
         chapter="convergence/06_adopt",       # a page under book/
         says="On the toy problem ADOPT goes to -1 for every β2.",
-        rule="Reproduced: the median is below -.9 for every β2. Partly: for some. Not: otherwise.",
+        rule="Reproduced: the median is below -.9 for every β2.",
         verdict=lambda m: grade(*(middle(v) < -0.9 for v in m.values())),
         settings={"k": 10, "steps": 1_000_000},
         seeds=range(12),
@@ -17,8 +17,16 @@ One function a claim, in the module of the chapter that teaches it::
         '''Run ADOPT from zero and take quartiles over seeds.'''
         return {"β2 = .1": (-0.99, -0.999, -0.98), ...}
 
-``measured`` values are numbers, or ``(middle, low, high)``. Words are plain Markdown with ``$…$``
-for formulas. A claim that was not tried says why, and has no function::
+Measured values are numbers, or ``(middle, low, high)``. Words are plain Markdown with ``$…$`` for
+formulas. All comparisons follow one rule, that of `companion.evidence`: paired over seeds, by
+Student's t, two-sided 5 %; a verdict reads it by `side`. An experiment that compares runs returns
+the values of single seeds, by name, and ``summary`` makes the measured values of them: the file
+keeps the seeds, so that another rule can judge them without another run::
+
+        summary=lambda raw: {"Adam − SGD": paired(raw["Adam"], raw["SGD"])},
+        verdict=lambda m: grade(side(m["Adam − SGD"]) < 0),
+
+A claim that was not tried says why, and has no function::
 
     claim(id="imagenet", ..., untried="It takes eight GPUs for days.")
 
@@ -37,7 +45,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.provenance import provenance
+from benchmarks.provenance import changed, code, provenance
 
 RESULTS = Path(__file__).parent.parent / "results" / "claims"
 REPRODUCED, PARTLY, NOT, UNTRIED = "reproduced", "partly", "not reproduced", "not tried"
@@ -58,6 +66,7 @@ class Claim:
     settings: dict | None = None
     seeds: tuple[int, ...] = ()
     untried: str = ""
+    summary: Callable[[dict], dict] | None = None
     measure: Callable[[dict, tuple[int, ...]], dict] | None = None
 
     @property
@@ -68,14 +77,16 @@ class Claim:
     def run(self) -> dict:
         """Measure, and write the result whole or not at all."""
         start = time.perf_counter()
-        measured = self.measure(dict(self.settings), self.seeds)
+        found = self.measure(dict(self.settings), self.seeds)
+        plain = _seeds if self.summary else _plain
         result = {
             "id": self.id,
-            "measured": {name: _plain(value) for name, value in measured.items()},
+            "raw" if self.summary else "measured": {k: plain(v) for k, v in found.items()},
             "settings": self.settings,
             "seeds": list(self.seeds),
             "seconds": round(time.perf_counter() - start, 1),
             **provenance(),
+            "code": code(self.measure),
         }
         self.judge(result)  # before the last result is replaced
         RESULTS.mkdir(parents=True, exist_ok=True)
@@ -93,9 +104,19 @@ class Claim:
             raise ValueError(f"{self.path.name} has other settings or seeds: run it again")
         return result
 
+    def measured(self, result: dict) -> dict:
+        """Return the measured values of a result, from those of single seeds where it has them."""
+        if self.summary is None:
+            return result["measured"]
+        return {name: _plain(value) for name, value in self.summary(result["raw"]).items()}
+
+    def changed(self, result: dict) -> list[str] | None:
+        """Return the files behind a result whose code is another by now; None if not recorded."""
+        return changed(self.measure, result["code"]) if "code" in result else None
+
     def judge(self, result: dict) -> str:
         """Return the verdict that the rule gives on a result."""
-        verdict = self.verdict(result["measured"])
+        verdict = self.verdict(self.measured(result))
         if verdict not in (REPRODUCED, PARTLY, NOT):
             raise ValueError(f"{self.id}: the rule returned {verdict!r}")
         return verdict
@@ -117,8 +138,20 @@ def claim(*, seeds=(), settings=None, **fields):
 
 
 def grade(*conditions: bool) -> str:
-    """Return reproduced if all conditions hold, partly if some do, not reproduced if none."""
-    return REPRODUCED if all(conditions) else PARTLY if any(conditions) else NOT
+    """Return reproduced if all conditions hold, partly if more than half do, else not."""
+    if all(conditions):
+        return REPRODUCED
+    return PARTLY if sum(map(bool, conditions)) > len(conditions) / 2 else NOT
+
+
+def side(value, of: float = 0.0) -> int:
+    """Return on which side of a number a measured interval lies: 1, -1, or 0 where it holds it.
+
+    That is how every comparison is decided: a paired difference by its side of zero, a ratio by its
+    side of one. Zero means not told apart.
+    """
+    _, low, high = value
+    return (low > of) - (high < of)
 
 
 def middle(value) -> float:
@@ -139,3 +172,11 @@ def _plain(value):
     if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
         raise ValueError(f"a measured value is a finite number or (middle, low, high), got {value}")
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _seeds(values) -> list[float]:
+    """Return the values of single seeds as JSON has them; refuse what is not finite."""
+    numbers = [float(v) for v in values]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"the value of a seed is a finite number, got {numbers}")
+    return numbers

@@ -52,8 +52,7 @@ def error(H, n, seed):
     says="For a vector $v$ of independent Cauchy variables each entry of $Hv$ is Cauchy, with "
     "the 1-norm of the row of $H$ as its scale.",
     rule="Reproduced: for each matrix the largest distance of distribution functions, over five "
-    "rows, is at most $1.95/\\sqrt n$ (a chance of 0.1 % for one true row). "
-    "Partly: for some matrices.",
+    "rows, is at most $1.95/\\sqrt n$ (a chance of 0.1 % for one true row).",
     verdict=lambda m: grade(*(value <= 1.95 for value in m.values())),
     settings={"matrices": "three of d = 50, a digits network of d = 760", "n": 20_000},
     seeds=[0],
@@ -83,7 +82,7 @@ def stable(settings, seeds):
     says="With infinitely many probes the sum of the medians converges to the (1,1)-norm.",
     rule="Reproduced: for each matrix the relative error (root of the mean square over seeds) "
     "at 3201 probes is at most a fifth of the one at 51, where $1/\\sqrt n$ gives an "
-    "eighth. Partly: for some matrices.",
+    "eighth.",
     verdict=lambda m: grade(
         *(m[name] <= m[name.replace("3201", "51")] / 5 for name in m if "3201" in name)
     ),
@@ -115,8 +114,7 @@ def bound(n, delta, d):
         "most $2d\\,e^{-2n/25} + 2 e^{-8n\\delta^2/(25\\pi^2)}$."
     ),
     rule="Reproduced: for each matrix the measured frequency is at most the bound, wherever the "
-    "bound is below one (up to three standard errors of the frequency). Partly: for some "
-    "matrices.",
+    "bound is below one (up to three standard errors of the frequency).",
     verdict=lambda m: grade(*(excess <= 0 for excess in m.values())),
     settings={"d": 20, "n": [101, 201, 401, 801], "delta": [0.1, 0.2, 0.3, 0.5, 1.0]},
     seeds=range(1000),

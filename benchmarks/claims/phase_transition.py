@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import torch
 
-from benchmarks.claims import NOT, PARTLY, REPRODUCED, claim, grade
+from benchmarks.claims import NOT, PARTLY, REPRODUCED, claim, grade, side
 from companion import simulate
+from companion.evidence import interval
 from companion.optim import SGD, Adam
 from companion.problems import Function2, TenParabolas
 from companion.theory import (
@@ -27,10 +28,9 @@ def root(t):
     return t**-0.5
 
 
-def off(value):
-    """Return how many standard errors a mean with an interval of two is away from zero."""
-    mean, _, high = value
-    return abs(mean) / ((high - mean) / 2)
+def fallen(before, after):
+    """Return whether the square falls by a factor of ten, by the near ends of two intervals."""
+    return min(abs(x) for x in before[1:]) ** 2 >= 10 * max(abs(x) for x in after[1:]) ** 2
 
 
 def rising(values):
@@ -52,7 +52,7 @@ def distance(x):
         "$\\beta_1 < \\sqrt{\\beta_2}$, with step sizes like $1/\\sqrt k$."
     ),
     rule="With the constant in the O set to one, on function (2), reshuffled. Reproduced: for "
-    "every $n$ and $\\beta_1$ at least nine seeds in ten end with $|f'| < 0.1$. Partly: for some.",
+    "every $n$ and $\\beta_1$ at least nine seeds in ten end with $|f'| < 0.1$.",
     verdict=lambda m: grade(*(v[2] < 0.1 for v in m.values())),
     settings={
         "n": [5, 10, 20],
@@ -91,9 +91,9 @@ def convergence(settings, seeds):
     rule="Function (2). Reproduced: for each $n$, with $\\beta_2 = 0.5$ and $\\beta_1 = 0$, 0.5, "
     "$|x - x^*|$ grows by more than one over the last three quarters of the steps in at least nine "
     "seeds of ten; and the share of the square $(\\beta_1, 1 - \\beta_2)$ with a negative exact "
-    "drift rises with $n$. Partly: one of the two.",
+    "drift rises with $n$.",
     verdict=lambda m: grade(
-        all(v[1] > 1 for k, v in m.items() if "grows" in k),
+        *(v[1] > 1 for k, v in m.items() if "grows" in k),
         rising([v for k, v in m.items() if "share" in k]),
     ),
     settings={"n": [5, 10, 20, 50], "beta1": [0.0, 0.5], "beta2": 0.5, "x0": 1, "steps": 40_000},
@@ -131,12 +131,12 @@ def divergence(settings, seeds):
     "from divergence to convergence.",
     rule="Reproduced: for at least 95 % of the $\\beta_1 \\le 0.8$, the median distance grows over "
     "the last three quarters of the run up to some $\\beta_2$ and for none above it. "
-    "Partly: for at least half.",
+    "Partly: for more than half.",
     verdict=lambda m: (
         REPRODUCED
         if m["share of β1 with one transition"] >= 0.95
         else PARTLY
-        if m["share of β1 with one transition"] >= 0.5
+        if m["share of β1 with one transition"] > 0.5
         else NOT
     ),
     settings={"n": 10, "cells": [32, 32], "x0": 1, "steps": 50_000, "order": "reshuffled"},
@@ -171,21 +171,24 @@ def transition(settings, seeds):
     where="Theorem on convergence, $D_0 > 0$",
     says="With $D_0 > 0$ Adam reaches a neighbourhood of the stationary points only, of size "
     "$O((1 - \\beta_2) D_0)$ in $\\lVert \\nabla f \\rVert^2$.",
-    rule="Ten parabolas, $a = 3$. Reproduced: at $\\beta_2 = 0.99$ and in both orders the mean of "
-    "$x$ is off the minimiser by more than three standard errors, and the square of the mean "
-    "gradient falls by at least a factor of ten from $\\beta_2 = 0.99$ to 0.999. Partly: some.",
+    rule="Ten parabolas, $a = 3$. Reproduced: in both orders the interval of the mean of $x$ at "
+    "$\\beta_2 = 0.99$ lies on one side of the minimiser, and the square of the mean gradient "
+    "falls by at least a factor of ten from $\\beta_2 = 0.99$ to 0.999, by the near ends of the "
+    "intervals.",
     verdict=lambda m: grade(
-        *(off(m[f"{order}, β2 = 0.99"]) > 3 for order in ORDERS),
-        *((m[f"{o}, β2 = 0.99"][0] / m[f"{o}, β2 = 0.999"][0]) ** 2 >= 10 for o in ORDERS),
+        *(side(m[f"{order}, β2 = 0.99"]) != 0 for order in ORDERS),
+        *(fallen(m[f"{order}, β2 = 0.99"], m[f"{order}, β2 = 0.999"]) for order in ORDERS),
     ),
     settings={"a": 3, "beta1": 0, "beta2": [0.99, 0.999], "lr": "1/√t", "x0": 0, "steps": 200_000},
     seeds=range(200),
     **HERE,
 )  # fmt: skip
 def neighbourhood(settings, seeds):
-    """Run Adam from the minimiser; mean of x over seeds with two standard errors.
+    """Run Adam from the minimiser; mean of x over seeds with its interval.
 
     SGD on the same independent samples, whose mean is exactly zero, serves as a control variate.
+    Step sizes are not yet small at the end: reshuffling itself shifts x by a multiple of the step
+    size, which adds to the bias that κ(β1, n) of the chapter predicts.
     """
     measured, steps = {}, settings["steps"]
     options = {"seeds": len(seeds), "times": [steps], "progress": False}
@@ -201,9 +204,8 @@ def neighbourhood(settings, seeds):
             centred = control - control.mean()
             slope = (x * centred).sum(-1, keepdim=True) / centred.square().sum()
             x = x - slope * control
-        error = 2 * x.std(-1) / len(seeds) ** 0.5
-        for b, m, e in zip(settings["beta2"], x.mean(-1).tolist(), error.tolist(), strict=True):
-            measured[f"{order}, β2 = {b}"] = (m, m - e, m + e)
+        for b, ends in zip(settings["beta2"], x, strict=True):
+            measured[f"{order}, β2 = {b}"] = interval(ends)
     return measured
 
 
@@ -213,7 +215,7 @@ def neighbourhood(settings, seeds):
     says="Two balls drawn without replacement: momentum summed over the last of $k$ epochs differs "
     "from the weighted gradients by $\\beta_1^{2k-1} (c_0 + c_1)/2$ in expectation.",
     rule="Reproduced: the expectation over all sequences is minus that number, to $10^{-12}$, in "
-    "every case. Partly: in some.",
+    "every case.",
     verdict=lambda m: grade(*(v < 1e-12 for v in m.values())),
     settings={"labels": LABELS, "beta1": [0.5, 0.9], "k": [1, 2, 3, 6]},
     **HERE,
@@ -235,7 +237,7 @@ def lemma_1(settings, seeds):
     says="With a factor $r_k$ that moves by $1/\\sqrt j$ in epoch $j$ and knows the earlier draws, "
     "the difference of Lemma A.1 changes by a term of order $1/\\sqrt k$.",
     rule="Reproduced: from $k = 4$ to 16 the term times $\\sqrt k$ varies by less than a factor of "
-    "1.5, for a factor that follows the draws, in every case. Partly: in some.",
+    "1.5, for a factor that follows the draws, in every case.",
     verdict=lambda m: grade(*(v < 1.5 for v in m.values())),
     settings={"labels": LABELS, "beta1": [0.3, 0.5, 0.7], "k": [4, 8, 12, 16]},
     **HERE,

@@ -15,7 +15,7 @@ from companion.simulate import trajectory
     chapter="convergence/02_repairs",
     says="AMSGrad's regret grows no faster than $\\sqrt T$ (up to a logarithm).",
     rule="Reproduced: the slope of log regret against log $T$ over the last two decades is at most "
-    ".55 for every start on which the regret is positive. Partly: for some starts.",
+    ".55 for every start on which the regret is positive.",
     verdict=lambda m: grade(*(slope < 0.55 for slope in m.values())),
     settings={"C": [3, 4, 10], "lr": "0.1/√t", "steps": 200_000, "beta": [0.0, "1/(1 + C²)"]},
 )
