@@ -36,8 +36,8 @@ Rules are written before the run that they judge; where trial runs had been seen
 says so.
 *Reproduced* means that every condition of the rule holds, *partly* that more than half do, and
 *not reproduced* that half or fewer do, unless the rule says otherwise.
-Comparisons follow one rule, unless the entry says otherwise: paired over seeds, by Student's $t$ at a
-two-sided level of 5 %.
+Comparisons follow one rule, unless the entry says otherwise: paired over seeds, by Student's $t$ at
+a two-sided level of 5 %.
 A difference whose 95 % interval holds zero, or a ratio whose interval holds one, is *not told
 apart*, and a condition that needs it to lie on one side does not hold.
 Step sizes are tuned on other seeds than those reported, unless the entry says otherwise.
