@@ -41,6 +41,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "Python 3.11 or later is needed, and '$(PYTHON)' is not. Name another: make PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[book,test,dev]"
+	@mkdir -p $(VENV)/home/ipython # IPython warns of a home that is not there
 	@pwd -P > $@
 
 book: $(STAMP) ## build the book (COMPANION_SCALE=smoke, quick or full; quick unless told)
