@@ -99,10 +99,10 @@ MAES = {
         "batch_size": 64,
         "lr": [0.0025, 0.005, 0.01, 0.02, 0.04],
         "rotations": 3,
-        "tuned on seeds": [0, 1],
+        "tuned on seeds": [0, 1, 2, 3],
         "scale": "a small network instead of transformers",
     },
-    "seeds": range(100, 110),
+    "seeds": range(100, 140),
     "summary": _ratios,
 }
 
@@ -121,7 +121,9 @@ def maes_global(settings, seeds):
 
     Ratios are geometric means over seeds; the native loss is a median with the lowest and highest
     seed. The step size is that of lowest median over other seeds. A first rule, with a margin of
-    1.2 and with medians of eight seeds that had chosen the step size, gave the same verdict.
+    1.2 and medians of eight seeds that had chosen the step size, gave "reproduced"; the present
+    one could not tell any rotation from native with ten seeds, and thirty were added. The shorter
+    runs of the chapter, 150 steps at quick scale, tell a global rotation apart.
     """
     d = sum(p.numel() for p in MLP(settings["network"]).parameters())
     turns = {
@@ -147,7 +149,7 @@ def maes_output_wise(settings, seeds):
 
     Ratios are geometric means over seeds; the native loss is a median with the lowest and highest
     seed. The step size is that of lowest median over other seeds. The margin of 1.2 was set after
-    runs of other seeds.
+    runs of other seeds. With ten seeds no interval lay below it, and thirty were added.
     """
     params = list(MLP(settings["network"]).double().parameters())
     turns = {
