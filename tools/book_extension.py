@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from jupyter_cache import get_cache
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,9 +45,18 @@ def replace_downloads(app, error):
             shutil.copyfile(generated, executed)
 
 
+def shrink_images(app, error):
+    # Figures have two pixels a point and few colours: a palette takes a third of the bytes.
+    for path in (Path(app.outdir) / "_images").glob("*.png"):
+        with Image.open(path) as image:
+            if image.mode != "P":
+                image.convert("RGB").quantize(256).save(path)
+
+
 def setup(app):
     app.connect("config-inited", set_options)
     app.connect("env-get-outdated", pages_with_new_outputs)
     app.connect("html-page-context", without_thebe, priority=900)
     app.connect("build-finished", replace_downloads)
+    app.connect("build-finished", shrink_images)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
