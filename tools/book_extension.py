@@ -1,5 +1,6 @@
 """What _config.yml cannot say: where the outputs of the chapters lie, which notebooks to offer."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,10 @@ def set_options(app, config):
     config.nb_execution_cache_path = str(ROOT / "_build" / "cells" / scale)
     # The sidebar has a search field already; _config.yml cannot reach this option.
     config.html_theme_options["navbar_persistent"] = []
+    # Sphinx copies these files only with a page that it writes: all are written when one changes.
+    files = sorted((ROOT / "book" / "_static").rglob("*"))
+    content = b"".join(path.read_bytes() for path in files if path.is_file())
+    config.companion_static = hashlib.sha256(content).hexdigest()
 
 
 def pages_with_new_outputs(app, env, added, changed, removed):
@@ -54,6 +59,7 @@ def shrink_images(app, error):
 
 
 def setup(app):
+    app.add_config_value("companion_static", "", "html")
     app.connect("config-inited", set_options)
     app.connect("env-get-outdated", pages_with_new_outputs)
     app.connect("html-page-context", without_thebe, priority=900)
