@@ -19,9 +19,9 @@ CUT = """() => [...document.querySelectorAll("article mjx-container[display], ar
     .filter(box => box.clientWidth && box.scrollWidth > box.clientWidth + 1)
     .map(box => `${box.scrollWidth} in ${box.clientWidth}: ${box.textContent.slice(0, 80)}`)"""
 WIDTH = "() => document.documentElement.scrollWidth"
-# A light ground in the dark, pictures and players apart.
+# A light ground in the dark, pictures apart.
 GLARING = """() => [...document.querySelectorAll("article *")]
-    .filter(e => !e.closest("img, .animation, svg, mjx-container"))
+    .filter(e => !e.closest("img, svg, mjx-container"))
     .filter(e => e.offsetWidth > 20 && e.offsetHeight > 10)
     .filter(e => {
         const [r, g, b, a = 1] = getComputedStyle(e).backgroundColor.match(/[0-9.]+/g).map(Number);
