@@ -1,0 +1,171 @@
+"""core.js: walkers, and mathematics that agrees with NumPy's and SciPy's."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from companion.optim import Adam, AdaShift
+from companion.play.rules import RULES, rules_js
+from tests.play.engine import Engine, literal
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine(RULES)
+
+
+def close(got, want, tolerance=1e-14):
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+# -- the rules of the figures ----------------------------------------------------------------------
+
+
+def test_the_rules_of_the_figures_load_and_step(engine):
+    last = engine.call(
+        """Object.values(Play.rules).map((rule) => {
+          const setup = { x0: [1, -2], steps: 50, gradient: (x) => x, hyper: { lr: 0.01 } };
+          return Play.run(rule, setup).at(-1);
+        })"""
+    )
+    assert len(last) == len(RULES)
+    assert all(0 < abs(x) < abs(x0) for row in last for x, x0 in zip(row, (1, 2), strict=True))
+
+
+def test_the_rules_take_little_room():
+    assert len(rules_js().encode()) < 25_000
+
+
+# -- walkers ---------------------------------------------------------------------------------------
+
+
+def test_a_walker_shows_what_it_does_and_can_be_steered(engine):
+    got = engine.call(
+        """(() => {
+          const rule = Play.rules.Adam, seen = [];
+          const gradient = (x, _, g) => void (g[0] = 2 * x[0]);
+          const walker = Play.walker(rule, { x0: [3], gradient });
+          for (let k = 0; k < 4; ++k) {
+            if (k === 2) walker.h.lr = 0.5;
+            const { x, g, s, t } = walker.step();
+            seen.push([x[0], g[0], s.m[0], s.v[0], t]);
+          }
+          return [seen, walker.h, rule.hyper.lr];
+        })()"""
+    )
+    x, m, v, want = 3.0, 0.0, 0.0, []
+    for t in range(1, 5):
+        g = 2 * x
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        lr = 0.5 if t > 2 else 0.001
+        x -= lr * m / (1 - 0.9**t) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        want.append([x, g, m, v, t])
+    close(got[0], want, 1e-12)
+    assert got[1] == {"lr": 0.5, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    assert got[2] == 0.001  # the rule's own numbers stay
+
+
+def test_a_start_is_not_shared(engine):
+    got = engine.call(
+        """(() => {
+          const x0 = [1, 2], rule = Play.rules["AdaShift, n = 1"];
+          const walker = () => Play.walker(rule, { x0, gradient: (x) => x });
+          return [x0, walker().step().step().x, walker().s, Play.start(rule, [7])];
+        })()"""
+    )
+    assert got[0] == [1, 2] != got[1]
+    assert got[2] == {"v": [0, 0], "past": [[0, 0]]}
+    assert got[3] == {"v": [0], "past": [[0]]}
+
+
+def test_an_unknown_number_is_ignored_and_a_projection_may_be_a_function(engine):
+    got = engine.call(
+        """Play.run(Play.rules.SGD, {
+          x0: [8], steps: 3, gradient: (x) => x, hyper: { lr: 0.5, beta1: 7 },
+          project: (x) => x.map((z) => Math.max(z, 3)),
+        })"""
+    )
+    assert got == [[8], [4], [3], [3]]
+
+
+@pytest.mark.parametrize("rule", [Adam, AdaShift])
+def test_a_nan_stays_where_it_is_under_a_projection(engine, rule):
+    name = rule.__name__
+    assert math.isnan(engine.call("Play.clamp(NaN, -1, 1)"))
+    assert engine.call("Play.clamp(0, 2, 1)") == torch.tensor(0.0).clamp(2, 1).item()
+    setup = "{ x0: [NaN], steps: 2, gradient: (x) => x, project: [0, 1] }"
+    got = engine.call(f"Play.run(Play.rules.{name}, {setup})")
+    assert all(math.isnan(x) for (x,) in got)
+
+
+# -- mathematics -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+def test_spaces(engine, n):
+    close(engine.call(f"Play.linspace(-0.3, 1.7, {n})"), np.linspace(-0.3, 1.7, n))
+    close(engine.call(f"Play.logspace(-3, 0.5, {n})"), np.logspace(-3, 0.5, n), 1e-13)
+    assert engine.call(f"Play.linspace(0.1, 0.7, {n}).at(-1)") == (0.7 if n > 1 else 0.1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 10])
+def test_quantiles_are_those_of_torch(engine, n):
+    z = torch.randn(n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+    for q in (0, 0.1, 0.25, 0.5, 0.9, 1):
+        close(engine.call(f"Play.quantile(z, {q})", z=z), z.quantile(q).item())
+    close(engine.call("Play.median(z)", z=z), np.median(z))
+    close(engine.call("Play.mean(z)", z=z), z.mean().item())
+    z[0] = math.nan
+    assert math.isnan(engine.call("Play.median(z)", z=z))
+    assert engine.call("Play.median([-Infinity, Infinity, Infinity])") == math.inf
+
+
+def test_products(engine):
+    rng = np.random.default_rng(0)
+    A, B, x = rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), rng.normal(size=4)
+    close(engine.call("Play.matmul(A, B)", A=A, B=B), A @ B)
+    close(engine.call("Play.apply(A, x)", A=A, x=x), A @ x)
+    close(engine.call("Play.dot(x, x)", x=x), x @ x)
+    close(engine.call("Play.norm(x)", x=x), np.linalg.norm(x))
+    assert engine.call("Play.transpose(A)", A=A) == A.T.tolist()
+    assert engine.call("Play.identity(3)") == np.eye(3).tolist()
+
+
+MATRICES = {
+    "one": [[2.0]],
+    "diagonal": np.diag([3.0, -1.0, 2.0]),
+    "multiple": np.ones((5, 5)),
+    "zero": np.zeros((3, 3)),
+    "graded": np.diag([1e-6, 1.0, 1e6]) + 1e-3,
+    "random": np.random.default_rng(1).normal(size=(30, 30)),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_eigenvalues_and_eigenvectors(engine, name):
+    A = np.array(MATRICES[name])
+    A = A + A.T
+    found = engine.call("Play.eigh(A)", A=A)
+    values, V = np.array(found["values"]), np.array(found["vectors"])
+    size = max(np.abs(A).sum(), 1.0)
+    close(values / size, np.linalg.eigvalsh(A) / size)
+    close(V.T @ V, np.eye(len(A)), 1e-13)
+    close(A @ V / size, V * values / size)
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 3.0), (2, 0.1), (4, 1.0), (6, 20.0), (10, 1.0)])
+def test_exponentials_of_skew_matrices_are_rotations(engine, n, size):
+    A = size * np.random.default_rng(n).normal(size=(n, n))
+    A = A - A.T
+    got = engine.call(f"Play.expm({literal(A)})")
+    close(got, scipy.linalg.expm(A), 1e-12)
+    close(np.array(got).T @ got, np.eye(n), 1e-12)
+
+
+def test_exponentials_of_other_matrices(engine):
+    A = np.random.default_rng(0).normal(size=(5, 5))
+    close(engine.call("Play.expm(A)", A=A), scipy.linalg.expm(A), 1e-12)
+    assert engine.call("Play.expm([[0, 0], [0, 0]])") == np.eye(2).tolist()
