@@ -1,16 +1,9 @@
 """The built book as a reader's browser shows it: nothing is cut, nothing glares, nothing fails."""
 
-import os
-import shutil
-
 import pytest
 
 from tests.test_html import HTML, PAGES
 
-BROWSER = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
-)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 DRAWN = """() => !document.querySelector("article .math")
     || (window.MathJax && MathJax.startup && MathJax.startup.promise.then(() => true))"""
 OPEN = "() => document.querySelectorAll('article details').forEach(d => { d.open = true; })"
@@ -31,19 +24,7 @@ GLARING = """() => [...document.querySelectorAll("article *")]
     })
     .map(e => `<${e.tagName} class="${e.className}"> ${e.textContent.slice(0, 60)}`)"""
 
-pytestmark = [
-    pytest.mark.skipif(not PAGES, reason="no built book: run `make book` first"),
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium: install it, or set CHROMIUM"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield launched
-        launched.close()
+pytestmark = pytest.mark.skipif(not PAGES, reason="no built book: run `make book` first")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(HTML).as_posix())

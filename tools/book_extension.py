@@ -2,13 +2,17 @@
 
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 
 from jupyter_cache import get_cache
 from PIL import Image
 
+from companion.play import playable as play
+
 ROOT = Path(__file__).resolve().parent.parent
+STATIC = ROOT / "_build" / "static"  # what the pages need besides the files of book/_static
 
 
 def set_options(app, config):
@@ -18,9 +22,29 @@ def set_options(app, config):
     # The sidebar has a search field already; _config.yml cannot reach this option.
     config.html_theme_options["navbar_persistent"] = []
     # Sphinx copies these files only with a page that it writes: all are written when one changes.
-    files = sorted((ROOT / "book" / "_static").rglob("*"))
+    write_play_scripts()
+    config.html_static_path.append(str(STATIC))
+    files = sorted([*(ROOT / "book" / "_static").rglob("*"), *STATIC.rglob("*")])
     content = b"".join(path.read_bytes() for path in files if path.is_file())
     config.companion_static = hashlib.sha256(content).hexdigest()
+
+
+def write_play_scripts():
+    """Write the scripts of playable figures, the rules printed from the package among them."""
+    shutil.rmtree(STATIC, ignore_errors=True)
+    for name in (play.STYLES, *play.SCRIPTS, *(f"figures/{name}.js" for name in play.names())):
+        path = STATIC / "play" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(play.source(name), encoding="utf-8")
+
+
+def add_play_scripts(app, pagename, templatename, context, doctree):
+    """A page with playable figures loads the scripts of these, in order; no other page does."""
+    found = re.findall(r'<play-figure[^>]* name="([\w-]+)"', context.get("body") or "")
+    if found:
+        app.add_css_file(f"play/{play.STYLES}")
+        for name in (*play.SCRIPTS, *(f"figures/{name}.js" for name in dict.fromkeys(found))):
+            app.add_js_file(f"play/{name}", loading_method="defer")
 
 
 def pages_with_new_outputs(app, env, added, changed, removed):
@@ -62,6 +86,7 @@ def setup(app):
     app.add_config_value("companion_static", "", "html")
     app.connect("config-inited", set_options)
     app.connect("env-get-outdated", pages_with_new_outputs)
+    app.connect("html-page-context", add_play_scripts)
     app.connect("html-page-context", without_thebe, priority=900)
     app.connect("build-finished", replace_downloads)
     app.connect("build-finished", shrink_images)

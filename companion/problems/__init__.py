@@ -6,7 +6,15 @@ oracle is, and in which orders it draws samples: `companion.problems.oracles`.
 
 from companion.problems.adopt_toy import AdoptToy
 from companion.problems.finite_sum import FiniteSum, LeastSquares, SparseLogistic
-from companion.problems.landscapes import gradient, rastrigin, ravine, rosenbrock
+from companion.problems.landscapes import (
+    beale,
+    gradient,
+    rastrigin,
+    ravine,
+    rosenbrock,
+    saddle,
+    turned,
+)
 from companion.problems.nonsmooth import DeadReLU, HingeOutlier
 from companion.problems.oracles import Samples
 from companion.problems.quadratic import Quadratic
@@ -32,8 +40,11 @@ __all__ = [
     "Samples",
     "SparseLogistic",
     "TenParabolas",
+    "beale",
     "gradient",
     "rastrigin",
     "ravine",
     "rosenbrock",
+    "saddle",
+    "turned",
 ]

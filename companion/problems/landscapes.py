@@ -52,6 +52,46 @@ def rastrigin(x: Tensor) -> Tensor:
     return (10 + x.square() - 10 * torch.cos(2 * math.pi * x)).sum(-1)
 
 
+def beale(x: Tensor) -> Tensor:
+    """Return Beale's function: flat ground with a curved, narrow valley; minimum 0 at (3, ½).
+
+    Examples
+    --------
+    >>> beale(torch.tensor([[3.0, 0.5], [0.0, 0.0]])).tolist()
+    [0.0, 14.203125]
+    """
+    x1, x2 = x.unbind(-1)
+    return sum((c - x1 + x1 * x2**k).square() for k, c in ((1, 1.5), (2, 2.25), (3, 2.625)))
+
+
+def saddle(x: Tensor) -> Tensor:
+    """Return x₁² - x₂² + x₂⁴/4 + 1: a saddle at (0, 0) between two minima 0 at (0, ±√2).
+
+    Examples
+    --------
+    >>> saddle(torch.tensor([[0.0, 0.0], [0.0, 2.0**0.5]])).round(decimals=6).tolist()
+    [1.0, 0.0]
+    """
+    x1, x2 = x.unbind(-1)
+    return x1.square() - x2.square() + x2**4 / 4 + 1
+
+
+def turned(f):
+    """Return the function f of the plane turned by 45°: f((x₁ + x₂)/√2, (x₂ - x₁)/√2).
+
+    Examples
+    --------
+    >>> round(turned(ravine(100))(torch.tensor([1.0, 1.0])).item(), 6)
+    1.0
+    """
+
+    def g(x):
+        x1, x2 = x.unbind(-1)
+        return f(torch.stack([x1 + x2, x2 - x1], -1) / math.sqrt(2))
+
+    return g
+
+
 def gradient(f):
     """Return the gradient of f as a function from (..., d) to (..., d), by autograd.
 

@@ -1,0 +1,71 @@
+"""What playable figures compute is what the package computes; no browser is needed for that."""
+
+import pytest
+import torch
+
+from companion.play import playable as play
+from companion.play.rules import RULES
+from tests.naming import label
+from tests.play.cases import NAMES, case, each, has_in_order, numbers
+from tests.play.engine import Engine, literal
+
+
+@pytest.fixture(scope="module")
+def v8():
+    engine = Engine(RULES)
+    for path in ("figure.js", *(f"figures/{name}.js" for name in NAMES)):
+        engine.load(path)
+    return engine
+
+
+def run(v8, name, settings):
+    """Let a figure compute; return all its values, its data and its sentence."""
+    data = getattr(case(name), "DATA", {})
+    v8.context.eval(
+        f"var figure = Play.figures[{literal(name)}], data = {literal(data)};"
+        f"var v = Play.values(figure, {literal(settings)}), r = figure.compute(v, data);"
+    )
+    return v8.call("v"), data, v8.call("figure.say(r, v)")
+
+
+def test_every_figure_is_tested_at_three_settings_or_more():
+    assert play.names() == NAMES
+    for name in NAMES:
+        assert len(case(name).SETTINGS) >= 3, name
+
+
+@pytest.mark.parametrize(("name", "settings"), each(), ids=label)
+def test_a_figure_shows_what_the_package_computes(v8, name, settings):
+    v, data, sentence = run(v8, name, settings)
+    wanted = case(name).expected(v, data)
+    assert wanted
+    for expression, value in wanted.items():
+        found = torch.tensor(v8.call(expression), dtype=torch.float64)
+        value = torch.as_tensor(value, dtype=torch.float64)
+        torch.testing.assert_close(
+            found,
+            value,
+            rtol=1e-9,
+            atol=1e-12,
+            equal_nan=True,
+            msg=f"{expression}: {found} is not {value}",
+        )
+    assert has_in_order(numbers(sentence), case(name).said(v, data)), sentence
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_is_complete(v8, name):
+    at = f"Play.figures[{literal(name)}]"
+    ids = v8.call(f"{at}.panels.map((p) => p.id)")
+    assert v8.call(f"{at}.title")
+    assert all(v8.call(f"{at}.panels.map((p) => p.alt)"))
+    points = v8.call(f"({at}.points || []).map((p) => p.panel)")
+    assert set(points) <= set(ids)
+    assert all(v8.call(f"({at}.controls || []).map((c) => c.label)"))
+    assert isinstance(run(v8, name, {})[2], str)
+
+
+def test_the_scripts_stay_small():
+    scripts = [*play.SCRIPTS, *(f"figures/{name}.js" for name in play.names())]
+    sizes = {name: len(play.source(name).encode()) for name in scripts}
+    assert sum(sizes.values()) <= 150_000, sizes

@@ -1,0 +1,211 @@
+"""Playable figures as a reader uses them: by keys, pointer and links, with and without scripts."""
+
+import json
+import re
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from companion.play import playable as play
+from tests.play.cases import case, has_in_order, numbers
+from tests.test_browser import WIDTH
+from tests.test_html import HTML, PAGES
+
+FIGURE = re.compile(r'<play-figure[^>]* name="([\w-]+)"')
+FIGURES = [
+    (name, path)
+    for path in PAGES
+    for name in dict.fromkeys(FIGURE.findall(path.read_text(encoding="utf-8")))
+]
+each = pytest.mark.parametrize(
+    ("name", "path"), FIGURES, ids=lambda z: z if isinstance(z, str) else z.stem
+)
+# What a page says once all its figures stand.
+READY = "() => customElements.get('play-figure') && document.querySelector('.play-stage')"
+CLIPBOARD = """() => {
+    navigator.clipboard.writeText = (text) => Promise.resolve((window.link = text));
+}"""
+FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+pytestmark = pytest.mark.skipif(not PAGES, reason="no built book: run `make book` first")
+
+
+@pytest.fixture(scope="module")
+def server():
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=HTML)) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+class Reader:
+    """A page with one figure in view, and what its console said."""
+
+    def __init__(self, browser, address, name, width=1280, dark=False, **context):
+        scheme = "dark" if dark else "light"
+        size = {"width": width, "height": 900}
+        self.page = browser.new_page(viewport=size, color_scheme=scheme, **context)
+        self.said, self.name = [], name
+        self.page.on("console", lambda m: self.said.append(m.text) if m.type == "error" else 0)
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.goto(address)
+        self.figure = self.page.locator(f"play-figure[name={name}]").first
+
+    def __enter__(self):
+        self.page.wait_for_function(READY)
+        self.figure.scroll_into_view_if_needed()
+        return self
+
+    def __exit__(self, *error):
+        self.page.close()
+
+    def settle(self):
+        self.page.evaluate(FRAME)
+
+    def change(self, values):
+        self.figure.evaluate(f"(e) => e.change({json.dumps(values)})")
+        self.settle()
+
+    def values(self):
+        return self.figure.evaluate("(e) => e.values")
+
+    def state(self):
+        return self.figure.locator(".play-say").inner_text()
+
+
+@each
+def test_a_figure_shows_what_the_package_computes(browser, name, path):
+    with Reader(browser, path.as_uri(), name) as reader:
+        data = reader.figure.evaluate("(e) => e.data")
+        for settings in case(name).SETTINGS:
+            reader.change(reader.figure.evaluate("(e) => e.start"))
+            reader.change(settings)
+            said = case(name).said(reader.values(), data)
+            assert has_in_order(numbers(reader.state()), said), (settings, reader.state(), said)
+        assert reader.said == []
+
+
+@each
+def test_a_figure_answers_to_keys_and_pointer(browser, name, path):
+    with Reader(browser, path.as_uri(), name) as reader:
+        figure = reader.figure
+        sliders = figure.locator(".play-controls input[type=range]")
+        handles = figure.locator("circle.play-handle")
+        assert sliders.count() + handles.count() + figure.locator("button, select").count() > 2
+        for kind in (sliders, handles):
+            for i in range(kind.count()):
+                before = reader.values()
+                at_end = kind.nth(i).evaluate("(e) => e.value && e.value === e.max")
+                kind.nth(i).press("ArrowLeft" if at_end else "ArrowRight")
+                reader.settle()
+                assert reader.values() != before, (i, before)
+        for i in range(handles.count()):
+            before = reader.values()
+            box = handles.nth(i).bounding_box()
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            reader.page.mouse.move(x, y)
+            reader.page.mouse.down()
+            reader.page.mouse.move(x - 25, y + 15, steps=3)
+            reader.page.mouse.up()
+            reader.settle()
+            assert reader.values() != before
+        for control in figure.locator("input[type=checkbox]").all()[:3]:
+            before = reader.values()
+            control.press("Space")
+            reader.settle()
+            assert reader.values() != before
+        figure.get_by_role("button", name="Reset").click()
+        reader.settle()
+        assert reader.values() == figure.evaluate("(e) => e.start")
+        assert reader.said == []
+
+
+@each
+def test_a_figure_plays_steps_and_goes_back(browser, name, path):
+    with Reader(browser, path.as_uri(), name) as reader:
+        if not reader.figure.get_by_role("button", name="Play").count():
+            pytest.skip("this figure has no steps")
+        press = lambda words: reader.figure.get_by_role("button", name=words, exact=True).click()  # noqa: E731
+        press("To the start")
+        reader.settle()
+        first = reader.state()
+        press("Step")
+        reader.settle()
+        assert reader.values()["step"] == 1
+        press("Play")
+        reader.page.wait_for_function(
+            f"() => document.querySelector('play-figure[name={name}]').values.step > 1"
+        )
+        press("Pause")
+        reader.settle()
+        assert reader.state() != first
+        reader.page.emulate_media(reduced_motion="reduce")  # nothing moves by itself
+        press("To the start")
+        press("Play")
+        reader.settle()
+        last = reader.figure.evaluate("(e) => e.figure.steps(e.values)")
+        assert reader.values()["step"] == last
+
+
+@each
+@pytest.mark.parametrize(
+    ("width", "dark"), [(390, False), (390, True), (1280, False), (1280, True)]
+)
+def test_a_figure_is_accessible_and_fits(browser, name, path, width, dark):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    with Reader(browser, path.as_uri(), name, width, dark) as reader:
+        stage = reader.figure.locator(".play-stage")
+        assert stage.evaluate("(e) => e.scrollWidth <= e.clientWidth + 1")
+        assert reader.page.evaluate(WIDTH) <= width
+        found = axe.Axe().run(reader.page, context=f"play-figure[name={name}]")
+        assert found.violations_count == 0, found.generate_report()
+
+
+@each
+def test_a_link_brings_its_settings_over_http(browser, server, name, path):
+    settings = case(name).SETTINGS[0]
+    with Reader(browser, path.as_uri(), name) as reader:
+        reader.change(settings)
+        reader.page.evaluate(CLIPBOARD)
+        reader.figure.get_by_role("button", name="Copy link").click()
+        link = reader.page.evaluate("() => window.link")
+        values = reader.values()
+    address = link.replace(HTML.as_uri(), server)
+    with Reader(browser, address, name) as reader:
+        assert reader.values() == values
+        assert reader.said == []
+
+
+@pytest.mark.parametrize("name", play.names())
+def test_a_figure_stands_alone_in_the_output_of_a_notebook(browser, tmp_path, name):
+    shown = play.figure(name, of="fig-elsewhere", data=getattr(case(name), "DATA", None))
+    page = tmp_path / "output.html"
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>output</title>'
+    page.write_text(head + shown.standalone(), encoding="utf-8")
+    with Reader(browser, page.as_uri(), name) as reader:
+        assert reader.figure.locator("svg").first.is_visible()
+        assert reader.said == []
+
+
+@each
+def test_without_scripts_the_picture_stays(browser, name, path):
+    page = browser.new_page(java_script_enabled=False)
+    try:
+        page.goto(path.as_uri())
+        element = page.locator(f"play-figure[name={name}]").first
+        of = element.get_attribute("of")
+        picture = page.locator(f"[id='{of}'] img" if of else f"play-figure[name={name}] img").first
+        assert picture.is_visible()
+        assert page.locator(".play-stage").count() == 0
+    finally:
+        page.close()
+
+
+def test_every_figure_stands_in_the_book():
+    assert sorted({name for name, _ in FIGURES}) == play.names()
