@@ -51,7 +51,17 @@ INDENT = "  "
 
 
 class Script:
-    """The body of a step.
+    """The body of a step: numbers first, then a loop a reduction, then the loop that writes.
+
+    Parameters
+    ----------
+    trace : Trace
+        Of a rule whose fields are all of the shape of x, or queues.
+
+    Raises
+    ------
+    Untranslatable
+        An operation that has no form here.
 
     Attributes
     ----------
@@ -90,9 +100,8 @@ class Script:
     def _scalars(self, used: set) -> list[str]:
         """Name the numbers; those that a loop reads are computed before it."""
         trace = self.trace
-        read = {a for node in used for a in node.all_input_nodes} | {
-            after for _, after in self.stores
-        }
+        read = {a for node in used for a in node.all_input_nodes}
+        read.update(after for _, after in self.stores)
         read = {n for n in read if trace.kinds[n] == "scalar"}
         nodes = [n for n in trace.ancestors(read) if trace.kinds[n] == "scalar"]
         numbers = {n: node for n, node in trace.numbers.items() if n != "t" and node in nodes}
@@ -115,9 +124,8 @@ class Script:
     def _reduction(self, nodes, word, argument, result) -> list[str]:
         array = self.arrays[result] = self._fresh("z")
         names, lines = self._loop(nodes, {argument})
-        value = (
-            f"{names[argument]} * {names[argument]}" if word == "mean_square" else names[argument]
-        )
+        value = names[argument]
+        value = f"{value} * {value}" if word == "mean_square" else value
         return [
             f"const {array} = new Float64Array(x.length);",
             *lines,

@@ -101,7 +101,21 @@ def test_a_nan_stays_where_it_is_under_a_projection(engine, rule):
     assert all(math.isnan(x) for (x,) in got)
 
 
+def test_a_gradient_has_the_length_of_x(engine):
+    with pytest.raises(Exception, match="2 entries need a gradient of as many"):
+        engine.call("Play.run(Play.rules.SGD, { x0: [1, 2], steps: 1, gradient: () => [1] })")
+
+
 # -- mathematics -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("w", [0, 0.1, 0.49, 0.5, 0.51, 0.9, 1])
+def test_weighted_means_are_those_of_torch(engine, w):
+    for a, b in ((1 / 3, 0.7), (1e17, 1.0), (1.0, 1e17), (2.0, -math.inf), (math.inf, 2.0)):
+        a, b = (torch.tensor(z, dtype=torch.float64) for z in (a, b))
+        want = torch.lerp(a, b, w).item()
+        got = engine.call(f"Play.lerp(a, b, {w})", a=a, b=b)
+        np.testing.assert_allclose(got, want, rtol=1e-15)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 100])

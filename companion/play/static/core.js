@@ -62,7 +62,7 @@ Play.start = function (rule, x) {
 
 // A rule on its way over a problem. setup:
 //   x0        start
-//   gradient  (x, t, g) => gradient at x for step t: an array, or nothing if it was written into g
+//   gradient  (x, t, g) => gradient at x for step t: an array, or nothing if it was put into g
 //   hyper     numbers by name in place of the rule's own; lr may be a function of t. Names that
 //             the rule does not know are ignored, so that several rules can share one set.
 //   over      blocks of the rule's reductions (Play.whole)
@@ -78,9 +78,11 @@ Play.walker = function (rule, setup) {
   // The step size that AdaBound's final one goes with is the first, as in the package.
   if ("base_lr" in rule.hyper && !("base_lr" in given)) walker.h.base_lr = walker.h.lr || 1;
   walker.step = function () {
-    const t = walker.t + 1, g = setup.gradient(x, t, walker.g);
+    const t = walker.t + 1;
     if (typeof lr === "function") walker.h.lr = lr(t);
-    if (g && g !== walker.g) walker.g.set(g);
+    const g = setup.gradient(x, t, walker.g) || walker.g;
+    if (g.length !== x.length) throw new Error(`${x.length} entries need a gradient of as many`);
+    if (g !== walker.g) walker.g.set(g);
     rule.step(x, walker.g, walker.s, t, walker.h, over);
     if (setup.project) Play.project(x, setup.project);
     walker.t = t;
