@@ -5,6 +5,7 @@ import re
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlencode
 
 import pytest
 
@@ -179,6 +180,23 @@ def test_a_link_brings_its_settings_over_http(browser, server, name, path):
     address = link.replace(HTML.as_uri(), server)
     with Reader(browser, address, name) as reader:
         assert reader.values() == values
+        assert reader.said == []
+
+
+@each
+def test_a_broken_link_does_no_harm(browser, name, path):
+    with Reader(browser, path.as_uri(), name) as reader:
+        start = reader.values()
+        ranges = reader.figure.evaluate("(e) => e.figure.controls || []")
+    limits = {c["id"]: c["max"] for c in ranges if "max" in c}
+    broken = {key: "1e99" if key in limits else "?broken" for key in start}
+    query = urlencode({**broken, "nobody": 1})
+    with Reader(browser, f"{path.as_uri()}#play-{name}?{query}", name) as reader:
+        values = reader.values()
+        assert values.keys() == start.keys()
+        for key, value in values.items():
+            boolean = isinstance(start[key], bool)
+            assert boolean or value == limits.get(key, start[key]) or key == "step", key
         assert reader.said == []
 
 

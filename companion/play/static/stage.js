@@ -322,6 +322,8 @@
   let ids = 0;
   const RESOLUTION = 200; // positions of a slider on a logarithmic scale
 
+  const choices = (c) => (typeof c.options === "function" ? c.options() : c.options);
+
   // A labelled native control; `read` and `write` turn its position into the value and back.
   const control = (c, change) => {
     const box = document.createElement("div");
@@ -333,8 +335,7 @@
       return { box, row: "buttons", write() {} };
     }
     if (c.options) {
-      const given = typeof c.options === "function" ? c.options() : c.options;
-      const options = given.map((o) => `<option>${escape(o)}</option>`).join("");
+      const options = choices(c).map((o) => `<option>${escape(o)}</option>`).join("");
       box.innerHTML = `<label for="${id}">${escape(c.label)}</label><select id="${id}">${options}</select>`;
       const select = box.querySelector("select");
       select.addEventListener("change", () => change({ [c.id]: select.value }));
@@ -399,7 +400,9 @@
       this.node.setAttribute("cx", this.panel.px(x));
       this.node.setAttribute("cy", this.panel.py(y));
       const words = `${Play.format(x)}, ${Play.format(y)}`;
+      const [low, high] = this.point.x || this.panel.x;
       const said = { "aria-valuenow": x, "aria-valuetext": words };
+      Object.assign(said, { "aria-valuemin": Math.min(low, x), "aria-valuemax": Math.max(high, x) });
       for (const [key, z] of Object.entries(said)) this.node.setAttribute(key, z);
     }
   }
@@ -438,19 +441,30 @@
   };
   // Values of a figure in the address of the page, `#play-name?lr=0.1&…`; broken ones do not count.
   const linked = (name, figure) => {
-    const [place, query] = decodeURIComponent(location.hash).split("?");
-    if (place !== `#play-${name}` || !query) return {};
+    const query = location.hash.slice(`#play-${name}?`.length);
     const usual = Play.values(figure);
     const given = {};
     for (const [key, text] of new URLSearchParams(query)) {
       try {
-        const value = decode(text, usual[key]);
-        if (key in usual && !Number.isNaN(value)) given[key] = value;
+        const value = allowed(key, decode(text, usual[key]), usual[key], figure);
+        if (value !== undefined) given[key] = value;
       } catch (error) {
         continue;
       }
     }
     return given;
+  };
+  // A value that a control could have given: anybody can write a link.
+  const allowed = (key, value, usual, figure) => {
+    const c = (figure.controls || []).find((z) => z.id === key) || {};
+    if (c.options) return choices(c).includes(value) ? value : undefined;
+    if (typeof usual === "number") {
+      if (Number.isNaN(value)) return undefined;
+      return c.max === undefined ? value : Math.max(c.min, Math.min(c.max, value));
+    }
+    if (!Array.isArray(usual)) return usual === undefined ? undefined : value;
+    const fits = Array.isArray(value) && value.length === usual.length;
+    return fits && value.every(Number.isFinite) ? value : undefined;
   };
 
   // ---------------------------------------------------------------- the element
@@ -459,19 +473,25 @@
   const SECONDS = 6; // that playing all steps takes
 
   class PlayFigure extends HTMLElement {
-    connectedCallback() {
+    // In a notebook that has shown a figure before, an element is there before its script has run.
+    connectedCallback(waits = 20) {
       if (this.ready) return;
-      this.ready = true;
       this.name = this.getAttribute("name");
       this.figure = Play.figures[this.name];
-      if (!this.figure) return void console.error(`there is no playable figure ${this.name}`);
+      if (this.figure) return this.begin();
+      if (waits) setTimeout(() => this.connectedCallback(waits - 1), 100);
+      else console.error(`there is no playable figure ${this.name}`);
+    }
+
+    begin() {
+      this.ready = true;
+      Object.assign(Play.rules, globalThis.PlayRules); // those of the page's own
       const script = this.querySelector("script[type='application/json']");
       this.data = script ? JSON.parse(script.textContent) : {};
       try {
         this.start = Play.values(this.figure, JSON.parse(this.getAttribute("values") || "{}"));
         this.values = { ...this.start };
         this.build();
-        this.set(linked(this.name, this.figure));
         this.redraw(); // at once: what follows on the page keeps its place
       } catch (error) {
         console.error(`${this.name}: ${error.message}`);
@@ -482,7 +502,15 @@
       new ResizeObserver(() => this.later()).observe(this.panelBox);
       new IntersectionObserver(([entry]) => entry.isIntersecting || this.pause()).observe(this);
       document.addEventListener("visibilitychange", () => document.hidden && this.pause());
-      if (location.hash.startsWith(`#play-${this.name}?`)) this.scrollIntoView();
+      window.addEventListener("hashchange", () => this.follow());
+      this.follow();
+    }
+
+    // Take the settings of a link to this figure, and show it.
+    follow() {
+      if (!location.hash.startsWith(`#play-${this.name}?`)) return;
+      this.change({ ...this.start, ...linked(this.name, this.figure) });
+      this.scrollIntoView();
     }
 
     // Stand where the static picture is: inside this element, or in the figure named by `of`.
@@ -639,10 +667,7 @@
 
   if (typeof customElements !== "undefined" && !customElements.get("play-figure")) {
     // After every script of the page has defined its figures.
-    const begin = () => {
-      Object.assign(Play.rules, globalThis.PlayRules); // those of the page's own
-      customElements.define("play-figure", PlayFigure);
-    };
+    const begin = () => customElements.define("play-figure", PlayFigure);
     if (document.readyState === "complete") setTimeout(begin);
     else document.addEventListener("DOMContentLoaded", begin);
   }
