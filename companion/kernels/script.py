@@ -94,7 +94,7 @@ class Script:
                 found.insert(0, ([argument], reduction))
         return [
             ([n for n in trace.ancestors(wanted) if trace.kinds[n] == "element"], reduction)
-            for wanted, reduction in (*found, (trace.outputs, None))
+            for wanted, reduction in (*found, ([after for _, after in self.stores], None))
         ]
 
     def _scalars(self, used: set) -> list[str]:

@@ -38,7 +38,7 @@ def test_a_printed_rule_takes_the_steps_of_the_package(cls, options):
 
 
 def test_the_problem_moves_x_and_the_state_of_every_rule():
-    x0, g = problem()
+    x0, g = problem(steps=60)
     for cls, options in CASES:
         path = in_package(cls, x0, g, options)
         assert (np.abs(path[-1, 0] - x0) > 1e-5).all(), cls
