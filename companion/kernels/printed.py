@@ -1,9 +1,11 @@
 """What the printers of a trace share: the tensors they read and write, and how they are called."""
 
 import ctypes
+from string import Formatter
 
 import numpy as np
 import torch
+from torch import fx
 
 from companion.kernels.build import Untranslatable
 from companion.kernels.trace import Program, Trace
@@ -115,14 +117,19 @@ class Tensors:
 
 
 def operation(node, expressions: dict, language: str) -> tuple[str, tuple]:
-    """Return the form of a node's operation, and its arguments."""
-    name, args = name_of(node), node.args
+    """Return the form of a node's operation, and its arguments: one for each place in the form."""
+    name, args, kwargs = name_of(node), node.args, node.kwargs
     if name == "clamp":
-        given = node.kwargs | dict(zip(("min", "max"), args[1:], strict=False))
-        args = (args[0], given.get("min"), given.get("max"))
+        ends = kwargs | dict(zip(("min", "max"), args[1:], strict=False))
+        args, kwargs = (args[0], ends.get("min"), ends.get("max")), {}
     if name not in expressions:
         raise Untranslatable(f"its rule uses {name}, which has no {language} form")
-    return expressions[name], args
+    form = expressions[name]
+    places = {int(place) for _, place, _, _ in Formatter().parse(form) if (place or "").isdigit()}
+    known = all(isinstance(a, fx.Node | bool | int | float | None) for a in args)
+    if kwargs or not known or places != set(range(len(args))):
+        raise Untranslatable(f"its rule calls {name} with arguments that have no {language} form")
+    return form, args
 
 
 def name_of(node) -> str:

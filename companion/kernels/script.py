@@ -7,7 +7,6 @@ from itertools import chain, count
 
 from torch import fx
 
-from companion.kernels.build import Untranslatable
 from companion.kernels.printed import name_of, operation
 from companion.kernels.trace import Trace
 
@@ -200,10 +199,7 @@ def _form(node) -> tuple[str, tuple]:
     form, args = operation(node, EXPRESSIONS, "JavaScript")
     if name == "clamp":
         ends = zip(args[1:], (-math.inf, math.inf), strict=True)
-        return form, (args[0], *(end if z is None else z for z, end in ends))
-    known = all(isinstance(a, (fx.Node, bool, int, float)) for a in args)
-    if node.kwargs or not known or f"{{{len(args)}}}" in form:
-        raise Untranslatable(f"its rule calls {name} with arguments that have no JavaScript form")
+        args = (args[0], *(end if z is None else z for z, end in ends))
     return form, args
 
 

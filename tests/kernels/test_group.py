@@ -297,3 +297,19 @@ def test_the_kernel_of_other_devices_is_eager_too(cls, monkeypatch):
     assert_same(*both(cls, {}, calls=4, make=vectors, changes={2: {"lr": 0.02}}))
     assert fused._kernels
     assert all(isinstance(kernel, fused.TorchKernel) for kernel in fused._kernels.values())
+
+
+class Halved(optim.SGD):
+    """A rule whose step has a keyword, which no kernel has a form for."""
+
+    @staticmethod
+    def rule(x, g, s, t, h):
+        return torch.sub(x, g, alpha=0.5), s
+
+
+@pytest.mark.usefixtures("nothing_compiled")
+def test_a_keyword_without_a_form_is_refused_and_not_dropped():
+    with pytest.warns(RuntimeWarning, match="calls sub with arguments that have no C"):
+        eager, kernel = both(Halved, {}, calls=2, make=vectors)
+    for p, q in zip(eager[0], kernel[0], strict=True):
+        assert torch.equal(p, q)
