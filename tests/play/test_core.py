@@ -9,6 +9,7 @@ import torch
 
 from companion.optim import Adam, AdaShift
 from companion.play.rules import RULES, rules_js
+from companion.theory import cyclic_drift, cyclic_threshold
 from tests.play.engine import Engine, literal
 
 
@@ -183,3 +184,20 @@ def test_exponentials_of_other_matrices(engine):
     A = np.random.default_rng(0).normal(size=(5, 5))
     close(engine.call("Play.expm(A)", A=A), scipy.linalg.expm(A), 1e-12)
     assert engine.call("Play.expm([[0, 0], [0, 0]])") == np.eye(2).tolist()
+
+
+# -- gradients in a cycle --------------------------------------------------------------------------
+
+
+def test_drift_and_threshold_of_a_cycle_are_those_of_the_package(engine):
+    for beta1, beta2, n, rare, common in (
+        (0.0, 0.1, 3, 3.0, -1.0),
+        (0.9, 0.999, 101, 1010.0, -10.0),
+        (0.9, 0.5, 5, 5.0, -1.0),  # no β2 is wrong
+        (0.3, 1.0, 5, 5.0, -1.0),
+    ):
+        cycle = {"n": n, "rare": rare, "common": common}
+        got = engine.call("Play.cycle(beta1, beta2, z).drift", beta1=beta1, beta2=beta2, z=cycle)
+        close(got, cyclic_drift(beta1, beta2, **cycle), 1e-12)
+        got = engine.call("Play.cyclicThreshold(beta1, z)", beta1=beta1, z=cycle)
+        close(got, cyclic_threshold(beta1, **cycle), 1e-12)

@@ -244,3 +244,37 @@ Play.expm = function (A) {
   for (let i = 0; i < k; ++i) sum = Play.matmul(sum, sum);
   return sum;
 };
+
+// -- gradients in a cycle -------------------------------------------------------------------------
+
+// Adam's m and v, p = 0, ..., n - 1 steps after the rare gradient, where it comes once in n and the
+// others are common; and drift, the sum of m / √v over a cycle. As companion.theory.cyclic_drift.
+Play.cycle = function (beta1, beta2, { n, rare, common }) {
+  let [sum1, sum2] = [0, 0]; // 1 + β + ... + βⁿ⁻¹, which holds at β = 1 too
+  for (let p = 0; p < n; ++p) [sum1, sum2] = [sum1 * beta1 + 1, sum2 * beta2 + 1];
+  let a = (rare - common) / sum1, b = (rare * rare - common * common) / sum2, drift = 0;
+  const m = new Float64Array(n), v = new Float64Array(n);
+  for (let p = 0; p < n; ++p) {
+    m[p] = common + a;
+    v[p] = common * common + b;
+    drift += m[p] / Math.sqrt(v[p]);
+    [a, b] = [a * beta1, b * beta2];
+  }
+  return { m, v, drift };
+};
+
+// The largest β2 at which that drift is wrong: a scan of -log10(1 - β2), then bisection. NaN if
+// there is none. As companion.theory.cyclic_threshold.
+Play.cyclicThreshold = function (beta1, cycle) {
+  const wrong = (s) => Play.cycle(beta1, 1 - Math.pow(10, -s), cycle).drift <= 0;
+  let k = 400;
+  while (k >= 0 && !wrong(k / 50)) --k;
+  if (k < 0) return NaN;
+  let [low, high] = [k / 50, (k + 1) / 50];
+  for (let i = 0; i < 45; ++i) {
+    const middle = (low + high) / 2;
+    if (wrong(middle)) low = middle;
+    else high = middle;
+  }
+  return 1 - Math.pow(10, -low);
+};

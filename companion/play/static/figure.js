@@ -5,6 +5,7 @@
 //     title: "…",                         // what a screen reader calls the figure
 //     controls: [
 //       { id: "lr", label: "step size α", min: 0.001, max: 1, value: 0.1, log: true },
+//       { id: "beta2", label: "β₂", min: 0, max: 0.9999, value: 0.9, toOne: true },  // finer there
 //       { id: "n", label: "terms n", min: 2, max: 50, step: 1, value: 10, unit: "" },
 //       { id: "rule", label: "rule", options: ["Adam", "ADOPT"], value: "Adam" },
 //       { id: "clip", label: "clip", value: true },          // a checkbox
@@ -13,7 +14,8 @@
 //     values: { seed: 0 },                // values without a control
 //     points: [{ id: "start", panel: "plane", label: "start", value: [-4, 1] }],
 //     steps: (v) => 60,                   // adds play, step, reset and a slider: v.step
-//     panels: [{ id: "plane", alt: "…", x: [-5, 3], y: [-2, 2], xlabel: "x₁", ylabel: "x₂" }],
+//     panels: [{ id: "plane", alt: "…", x: [-5, 3], y: [-2, 2], xlabel: "x₁", ylabel: "x₂",
+//                height: 0.6, wide: true }],              // wide: a row of its own
 //     press: { plane: (x, y, v) => ({ … }) },                // a click changes values
 //     compute(v, data) { return r; },     // from all values but v.step; data is the cell's
 //     say(r, v) { return "After …"; },    // the state in words, with its numbers
@@ -37,6 +39,9 @@
         : String(Number(x.toPrecision(digits)));
     return text.replace(/-/g, "−");
   };
+
+  // Digits that tell a number below one from one, for Play.format.
+  Play.digitsToOne = (x) => Math.max(3, x < 1 ? 2 - Math.ceil(Math.log10(1 - x) - 1e-6) : 3);
 
   // The value of a figure before anybody has touched it, over it those that a cell or a link gives.
   Play.values = (figure, given = {}) => {

@@ -71,7 +71,7 @@
     constructor(spec, root) {
       this.spec = spec;
       this.box = document.createElement("div");
-      this.box.className = "play-panel";
+      this.box.className = spec.wide ? "play-panel play-wide" : "play-panel";
       this.box.innerHTML = `${spec.title ? `<div class="play-title">${escape(spec.title)}</div>` : ""}
         <div class="play-plot"><canvas aria-hidden="true"></canvas></div>
         <div class="play-legend"></div>`;
@@ -320,7 +320,20 @@
   // ---------------------------------------------------------------- controls
 
   let ids = 0;
-  const RESOLUTION = 200; // positions of a slider on a logarithmic scale
+  const RESOLUTION = 200; // positions of a slider on a scale of its own
+
+  // Value of a slider's position, and position of a value: the same; its logarithm; or, finer and
+  // finer towards one, as a decay rate needs it.
+  const scale = (c) => {
+    const ratio = c.max / c.min;
+    if (c.log) {
+      return [(z) => Number((c.min * ratio ** (z / RESOLUTION)).toPrecision(3)),
+        (v) => (RESOLUTION * Math.log(v / c.min)) / Math.log(ratio)];
+    }
+    if (!c.toOne) return [Number, (v) => v];
+    const off = (z) => Number(((1 - z / RESOLUTION) ** 4).toPrecision(2)); // 1 - value
+    return [(z) => Number((1 - off(z)).toFixed(12)), (v) => RESOLUTION * (1 - (1 - v) ** 0.25)];
+  };
 
   const choices = (c) => (typeof c.options === "function" ? c.options() : c.options);
 
@@ -350,15 +363,13 @@
     box.innerHTML = `<label for="${id}">${escape(c.label)}</label><output for="${id}"></output>
       <input type="range" id="${id}">`;
     const [input, output] = [box.querySelector("input"), box.querySelector("output")];
-    const ratio = c.max / c.min;
-    const read = (z) =>
-      c.log ? Number((c.min * ratio ** (z / RESOLUTION)).toPrecision(3)) : Number(z);
-    const place = (v) => (c.log ? (RESOLUTION * Math.log(v / c.min)) / Math.log(ratio) : v);
-    Object.assign(input, c.log
-      ? { min: 0, max: RESOLUTION, step: 1 }
+    const [read, place] = scale(c);
+    Object.assign(input, c.log || c.toOne
+      ? { min: 0, max: Math.round(place(c.max)), step: 1 }
       : { min: c.min, max: c.max, step: c.step || (c.max - c.min) / RESOLUTION });
     input.addEventListener("input", () => change({ [c.id]: read(input.value) }));
-    const words = c.words || ((v) => Play.format(v, c.digits || 3) + (c.unit || ""));
+    const digits = (v) => c.digits || (c.toOne ? Play.digitsToOne(v) : 3);
+    const words = c.words || ((v) => Play.format(v, digits(v)) + (c.unit || ""));
     const write = (v, max) => {
       if (max !== undefined) input.max = max;
       input.value = place(v);
