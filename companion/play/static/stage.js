@@ -16,10 +16,13 @@
   const channels = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
   const STOPS = Object.fromEntries(Object.entries(MAPS).map(([k, v]) => [k, v.map(channels)]));
 
-  // A rule's own colour and dashes, those of the book's figures; a number counts the palette.
-  const look = (name) => {
-    if (typeof name === "number") return { colour: PALETTE[name % PALETTE.length], dash: "" };
-    return (Play.looks || {})[name] || { colour: name || "currentColor", dash: "" };
+  // A rule's own colour and dashes, those of the book's figures; a number counts the palette, a
+  // colour of CSS is itself, and a rule of the reader's own gets one of the palette by its name.
+  const look = (name = "currentColor") => {
+    if (name in Play.looks) return Play.looks[name];
+    if (typeof name === "string" && CSS.supports("color", name)) return { colour: name, dash: "" };
+    const number = [...String(name)].reduce((sum, c) => sum + c.charCodeAt(0), 0);
+    return { colour: PALETTE[(typeof name === "number" ? name : number) % PALETTE.length], dash: "" };
   };
   Play.colour = (name) => look(name).colour;
 
