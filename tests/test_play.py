@@ -49,8 +49,9 @@ def server():
 class Reader:
     """A page with one figure in view, and what its console said."""
 
-    def __init__(self, browser, address, name):
-        self.page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    def __init__(self, browser, address, name, **context):
+        usual = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"}
+        self.page = browser.new_page(**usual | context)
         self.said, self.name = [], name
         self.page.on("console", lambda m: self.said.append(m.text) if m.type == "error" else 0)
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
@@ -127,6 +128,35 @@ def test_a_figure_answers_to_keys_and_pointer(browser, name, path):
         reader.settle()
         assert reader.values() == figure.evaluate("(e) => e.start")
         assert reader.said == []
+
+
+@pytest.mark.parametrize(("name", "path"), FIGURES[:1])
+def test_a_finger_taps_and_drags_points_and_scrolls_the_page(browser, name, path):
+    size = {"width": 390, "height": 844}
+    with Reader(browser, path.as_uri(), name, viewport=size, has_touch=True) as reader:
+        panel = reader.figure.locator("svg.play-live").first.bounding_box()
+        finger = reader.page.context.new_cdp_session(reader.page)
+
+        def swipe(*points):
+            kinds = ["touchStart"] + ["touchMove"] * (len(points) - 1)
+            for kind, (x, y) in zip(kinds, points, strict=True):
+                touch = {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+                finger.send("Input.dispatchTouchEvent", touch)
+            finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+            reader.settle()
+            return reader.values()
+
+        before = reader.values()
+        x, y = panel["x"] + 0.6 * panel["width"], panel["y"] + 0.3 * panel["height"]
+        tapped = swipe((x, y))
+        assert tapped != before
+        dragged = swipe(*((x + 5 * i, y + 6 * i) for i in range(6)))
+        assert dragged != tapped
+        far = panel["x"] + 0.25 * panel["width"]
+        scrolled = reader.page.evaluate("() => scrollY")
+        after = swipe(*((far, y + 100 - 15 * i) for i in range(10)))
+        assert after == dragged
+        reader.page.wait_for_function(f"() => scrollY > {scrolled} + 20")
 
 
 @each

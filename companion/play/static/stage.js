@@ -421,28 +421,42 @@
     }
   }
 
-  // A press on a panel moves its nearest point there; a drag goes on moving it.
+  // A press on a panel moves its nearest point there; a drag goes on moving it. A finger beside all
+  // points may be about to scroll the page: it moves one only if it was a tap.
+  const FINGER = 30;
   const pointer = (panel, handles, press) => {
     let held = null;
+    let tap = null;
     const place = (event) => {
       const box = panel.svg.getBoundingClientRect();
       return [event.clientX - box.left, event.clientY - box.top];
     };
+    const far = (h, [a, b]) => Math.hypot(panel.px(h.value[0]) - a, panel.py(h.value[1]) - b);
     const move = (event) => held && held.move(...panel.at(...place(event)));
+    const take = (at) => {
+      if (press) press(...panel.at(...at));
+      held = handles.slice().sort((g, h) => far(g, at) - far(h, at))[0] || null;
+      if (held) held.node.focus({ preventScroll: true });
+    };
+    const release = () => (held = tap = null);
     panel.svg.addEventListener("pointerdown", (event) => {
-      const [a, b] = place(event);
-      if (press) press(...panel.at(a, b));
-      const distance = (h) => Math.hypot(panel.px(h.value[0]) - a, panel.py(h.value[1]) - b);
-      held = handles.slice().sort((g, h) => distance(g) - distance(h))[0] || null;
-      if (!held) return;
-      held.node.focus({ preventScroll: true });
-      panel.svg.setPointerCapture(event.pointerId);
+      const at = place(event);
+      const beside = handles.every((h) => far(h, at) > FINGER);
+      if (event.pointerType === "touch" && beside) return void (tap = at);
+      take(at);
+      if (held) panel.svg.setPointerCapture(event.pointerId);
       move(event);
     });
     panel.svg.addEventListener("pointermove", move);
-    for (const end of ["pointerup", "pointercancel"]) {
-      panel.svg.addEventListener(end, () => (held = null));
-    }
+    panel.svg.addEventListener("pointercancel", release);
+    panel.svg.addEventListener("pointerup", (event) => {
+      const at = place(event);
+      if (tap && Math.hypot(at[0] - tap[0], at[1] - tap[1]) < FINGER / 2) {
+        take(at);
+        move(event);
+      }
+      release();
+    });
   };
 
   // ---------------------------------------------------------------- links
