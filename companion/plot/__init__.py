@@ -7,6 +7,7 @@ it; titles and limits are the caller's.
 
 from companion.plot.animation import Animation, animate, animate_paths
 from companion.plot.charts import curves, heatmap, paths, sensitivity
+from companion.plot.damping import damping
 from companion.plot.theme import (
     BAND,
     BLUE,
@@ -27,5 +28,5 @@ from companion.plot.theme import (
 from companion.plot.valley import valley
 
 __all__ = ["style", "look", "looks", "stamp", "curves", "sensitivity", "heatmap", "paths"]
-__all__ += ["animate", "animate_paths", "Animation", "valley", "LOOKS", "LABELS", "BAND"]
+__all__ += ["animate", "animate_paths", "Animation", "damping", "valley", "LOOKS", "LABELS", "BAND"]
 __all__ += ["BLUE", "ORANGE", "GREEN", "RED", "PURPLE", "BROWN", "GREY", "SKY"]

@@ -95,7 +95,7 @@
     begin() {
       const spec = this.spec;
       this.width = Math.max(200, this.box.clientWidth);
-      this.height = Math.round(this.width * (spec.height || 0.62));
+      this.height = Math.max(150, Math.round(this.width * (spec.height || 0.62)));
       this.inner = {
         x0: spec.bare ? 4 : MARGIN.left,
         x1: this.width - (spec.bare ? 4 : MARGIN.right),
@@ -227,9 +227,10 @@
     vline(x, o = {}) {
       this.line([x, x], this.y, { width: 1, dash: "4 3", ...o });
     }
+    // Words at a point; `halo` sets them off from a picture behind them.
     text(x, y, words, o = {}) {
       this.out.push(`<text x="${this.px(x) + (o.dx || 0)}" y="${this.py(y) + (o.dy || 0)}"
-        text-anchor="${o.anchor || "start"}" fill="${look(o.colour).colour}">${escape(words)}</text>`);
+        text-anchor="${o.anchor || "start"}" class="${o.halo ? "play-halo" : ""}" fill="${look(o.colour).colour}">${escape(words)}</text>`);
     }
 
     // Level lines of f(x, y), by marching squares on a grid of pixels.
