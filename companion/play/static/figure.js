@@ -13,6 +13,7 @@
 //     ],
 //     values: { seed: 0 },                // values without a control
 //     points: [{ id: "start", panel: "plane", label: "start", value: [-4, 1] }],
+//     // a point may say where it is drawn, such as on a curve: at: (r, v) => [x, y]
 //     steps: (v) => 60,                   // adds play, step, reset and a slider: v.step
 //     panels: [{ id: "plane", alt: "…", x: [-5, 3], y: [-2, 2], xlabel: "x₁", ylabel: "x₂",
 //                height: 0.6, wide: true }],              // wide: a row of its own

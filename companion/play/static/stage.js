@@ -647,7 +647,10 @@
       for (const panel of panels) panel.begin();
       figure.draw(this.result, v, this.panels);
       for (const panel of panels) panel.end();
-      for (const handle of this.handles) handle.write(v[handle.point.id]);
+      for (const handle of this.handles) {
+        const { id, at } = handle.point;
+        handle.write(at ? at(this.result, v) : v[id]);
+      }
       for (const [id, c] of this.controls) c.write(v[id]);
       if (figure.steps) this.slider.write(v.step, figure.steps(v));
       this.say.textContent = figure.say(this.result, v);
