@@ -207,7 +207,7 @@
     bars(xs, heights, width, o = {}) {
       this.key(o, "area");
       const { colour } = look(o.colour);
-      const zero = this.py(Math.max(this.y[0], Math.min(this.y[1], 0)) || this.y[0]);
+      const zero = this.py(Math.max(this.y[0], Math.min(this.y[1], 0)));
       for (let i = 0; i < xs.length; ++i) {
         const [a, b, top] = [this.px(xs[i] - width / 2), this.px(xs[i] + width / 2), this.py(heights[i])];
         this.out.push(`<rect x="${a}" y="${Math.min(top, zero)}" width="${Math.max(0, b - a)}"
