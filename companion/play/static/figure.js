@@ -7,13 +7,16 @@
 //       { id: "lr", label: "step size α", min: 0.001, max: 1, value: 0.1, log: true },
 //       { id: "beta2", label: "β₂", min: 0, max: 0.9999, value: 0.9, toOne: true },  // finer there
 //       { id: "n", label: "terms n", min: 2, max: 50, step: 1, value: 10, unit: "" },
-//       { id: "rule", label: "rule", options: ["Adam", "ADOPT"], value: "Adam" },
-//       { id: "clip", label: "clip", value: true },          // a checkbox
+//       { id: "rule", label: "rule", options: ["Adam", "ADOPT"], value: "Adam",
+//         also: (name) => ({ … }) },                        // values that the choice brings along
+//       { id: "clip", label: "clip", value: true, group: "…" },  // a checkbox, with others or not
 //       { id: "draw", label: "New draws", button: (v) => ({ seed: v.seed + 1 }) },
 //     ],
 //     values: { seed: 0 },                // values without a control
 //     points: [{ id: "start", panel: "plane", label: "start", value: [-4, 1] }],
 //     // a point may say where it is drawn, such as on a curve: at: (r, v) => [x, y]
+//     // or be two values that have controls too, of: ["lr", "n"]; and say what the arrow keys make
+//     // of it, keys: ([lr, n], right, up, shift) => [lr, n]
 //     steps: (v) => 60,                   // adds play, step, reset and a slider: v.step
 //     panels: [{ id: "plane", alt: "…", x: [-5, 3], y: [-2, 2], xlabel: "x₁", ylabel: "x₂",
 //                height: 0.6, wide: true }],              // wide: a row of its own
@@ -47,8 +50,11 @@
   // The value of a figure before anybody has touched it, over it those that a cell or a link gives.
   Play.values = (figure, given = {}) => {
     const values = { ...(figure.values || {}) };
-    for (const c of figure.controls || []) if (!c.button) values[c.id] = c.value;
-    for (const p of figure.points || []) values[p.id] = p.value.slice();
+    for (const c of figure.controls || []) {
+      if (c.id in values) throw new Error(`two values are called ${c.id}`);
+      if (!c.button) values[c.id] = c.value;
+    }
+    for (const p of figure.points || []) if (!p.of) values[p.id] = p.value.slice();
     if (figure.steps) values.step = Infinity;
     for (const [key, value] of Object.entries(given)) {
       if (!(key in values)) throw new Error(`no value is called ${key}`);

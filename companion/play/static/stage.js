@@ -179,14 +179,14 @@
     }
     dots(xs, ys, o = {}) {
       this.key(o, "dot");
-      const r = o.radius || 2.5;
-      const fill = `fill="${look(o.colour).colour}" opacity="${o.alpha === undefined ? 1 : o.alpha}"`;
+      // One path for all: strokes of no length, with round ends.
+      let d = "";
       for (let i = 0; i < xs.length; ++i) {
         const [a, b] = [this.px(xs[i]), this.py(ys[i])];
-        if (Math.abs(a) < 1e4 && Math.abs(b) < 1e4) {
-          this.out.push(`<circle cx="${a.toFixed(1)}" cy="${b.toFixed(1)}" r="${r}" ${fill}/>`);
-        }
+        if (Math.abs(a) < 1e4 && Math.abs(b) < 1e4) d += `M${a.toFixed(1)} ${b.toFixed(1)}h0`;
       }
+      const width = 2 * (o.radius || 2.5);
+      this.out.push(`<path d="${d}" ${this.style({ ...o, width, dash: "" })} stroke-linecap="round"/>`);
     }
     // An iterate's way in the plane: a line with a dot a step, and a large dot at its end.
     way(points, o = {}) {
@@ -345,7 +345,7 @@
   const control = (c, change) => {
     const box = document.createElement("div");
     box.className = "play-control";
-    const id = `play-${c.id}-${++ids}`;
+    const id = `play-${++ids}`;
     if (c.button) {
       box.innerHTML = `<button type="button">${escape(c.label)}</button>`;
       box.firstChild.addEventListener("click", () => change(c.button));
@@ -355,14 +355,15 @@
       const options = choices(c).map((o) => `<option>${escape(o)}</option>`).join("");
       box.innerHTML = `<label for="${id}">${escape(c.label)}</label><select id="${id}">${options}</select>`;
       const select = box.querySelector("select");
-      select.addEventListener("change", () => change({ [c.id]: select.value }));
+      const also = c.also || (() => ({}));
+      select.addEventListener("change", () => change({ [c.id]: select.value, ...also(select.value) }));
       return { box, write: (v) => (select.value = v) };
     }
     if (typeof c.value === "boolean") {
       box.innerHTML = `<input type="checkbox" id="${id}"><label for="${id}">${escape(c.label)}</label>`;
       const input = box.querySelector("input");
       input.addEventListener("change", () => change({ [c.id]: input.checked }));
-      return { box, write: (v) => (input.checked = v) };
+      return { box, group: c.group, write: (v) => (input.checked = v) };
     }
     box.innerHTML = `<label for="${id}">${escape(c.label)}</label><output for="${id}"></output>
       <input type="range" id="${id}">`;
@@ -393,12 +394,16 @@
       for (const [key, value] of Object.entries(given)) this.node.setAttribute(key, value);
       this.node.setAttribute("aria-label", point.label);
       panel.handles.append(this.node);
-      this.move = (x, y) => change({ [point.id]: this.inside(x, y) });
+      this.move = (x, y) => this.put(this.inside(x, y));
+      this.put = (value) => change(point.of
+        ? { [point.of[0]]: value[0], [point.of[1]]: value[1] }
+        : { [point.id]: value });
       this.node.addEventListener("keydown", (event) => {
         const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
         const way = step[event.key];
         if (!way) return;
         event.preventDefault();
+        if (point.keys) return void this.put(point.keys(this.value, ...way, event.shiftKey));
         const size = event.shiftKey ? 20 : 4;
         this.move(...panel.at(panel.px(this.value[0]) + size * way[0], panel.py(this.value[1]) - size * way[1]));
       });
@@ -586,8 +591,23 @@
       }
       this.controls = (figure.controls || []).map((c) => [c.id, control(c, change)]);
       if (figure.steps) this.buildRun(find("run"));
-      for (const [, c] of this.controls) find(c.row || "controls").append(c.box);
+      for (const [, c] of this.controls) {
+        const home = find(c.row || "controls");
+        (c.group ? this.group(c.group, home) : home).append(c.box);
+      }
       this.buildEnd(find("buttons"));
+    }
+
+    // Checkboxes of one group stand side by side, under the group's name.
+    group(name, home) {
+      this.groups = this.groups || {};
+      if (!this.groups[name]) {
+        this.groups[name] = document.createElement("fieldset");
+        this.groups[name].className = "play-group";
+        this.groups[name].innerHTML = `<legend>${escape(name)}</legend>`;
+        home.append(this.groups[name]);
+      }
+      return this.groups[name];
     }
 
     buildRun(box) {
@@ -648,8 +668,8 @@
       figure.draw(this.result, v, this.panels);
       for (const panel of panels) panel.end();
       for (const handle of this.handles) {
-        const { id, at } = handle.point;
-        handle.write(at ? at(this.result, v) : v[id]);
+        const { id, at, of } = handle.point;
+        handle.write(at ? at(this.result, v) : of ? of.map((key) => v[key]) : v[id]);
       }
       for (const [id, c] of this.controls) c.write(v[id]);
       if (figure.steps) this.slider.write(v.step, figure.steps(v));
