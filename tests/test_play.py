@@ -11,6 +11,7 @@ import pytest
 
 from companion.play import playable as play
 from tests.play.cases import case, has_in_order, numbers
+from tests.play.own import printed_example
 from tests.test_browser import STILL, WIDTH
 from tests.test_html import HTML, PAGES
 
@@ -245,6 +246,35 @@ def test_a_figure_stands_alone_in_the_output_of_a_notebook(browser, tmp_path, na
     with Reader(browser, page.as_uri(), name) as reader:
         assert reader.figure.locator("svg").first.is_visible()
         assert reader.said == []
+
+
+def test_a_rule_of_the_readers_own_has_a_box_and_a_slider(browser, tmp_path):
+    _, shown = printed_example()
+    page = tmp_path / "output.html"
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>output</title>'
+    page.write_text(head + shown.standalone(), encoding="utf-8")
+    with Reader(browser, page.as_uri(), "race") as reader:
+        box = reader.figure.get_by_role("checkbox", name="Between")
+        assert box.is_checked()
+        assert "Between" in reader.state()
+        before = reader.state()
+        slider = reader.figure.get_by_role("slider", name="step size of Between")
+        slider.press("ArrowRight")
+        reader.settle()
+        assert reader.values()["step size of Between"] > 0.03
+        assert reader.state() != before
+        box.press("Space")
+        reader.settle()
+        assert "Between" not in reader.state()
+        assert reader.said == []
+
+
+def test_a_landscape_brings_its_start_along(browser):
+    with Reader(browser, (HTML / "book" / "index.html").as_uri(), "race") as reader:
+        reader.figure.get_by_role("combobox", name="landscape").select_option("Rosenbrock")
+        reader.settle()
+        assert reader.values()["start"] == [-1.2, 1]
+        assert reader.state().startswith("From (−1.2, 1)")
 
 
 @each

@@ -20,7 +20,8 @@ from companion.problems import gradient, ravine
 from companion.simulate import trajectory
 
 PICTURE = Path(__file__).resolve().parent.parent / "book" / "_static" / "race.png"
-START, STEPS, KAPPA = (-3.0, 1.5), 200, 30
+LANDSCAPE, START, STEPS = ravine(30), (-3.0, 1.5), 200
+PLANE = (-4, 4), (-2.4, 2.4)
 RULES = {
     "SGD": (SGD, {"lr": 0.01}),
     "Momentum": (SGD, {"lr": 0.01, "momentum": 0.9}),
@@ -29,22 +30,28 @@ RULES = {
 }
 
 
-def draw() -> plt.Figure:
-    f, x0 = ravine(KAPPA), torch.tensor(START, dtype=torch.float64)
-    ways = {
-        name: trajectory(cls, gradient(f), x0, STEPS, **options)
+def ways() -> dict:
+    """Return the path of each rule, of shape (steps + 1, 2)."""
+    slope, start = gradient(LANDSCAPE), torch.tensor(START, dtype=torch.float64)
+    return {
+        name: trajectory(cls, slope, start, STEPS, **options)
         for name, (cls, options) in RULES.items()
     }
+
+
+def draw() -> plt.Figure:
+    """Return the picture: paths, and loss."""
     figure, (plane, loss) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
-    plot.paths(f, ways, (-4, 4), (-2.4, 2.4), minimiser=(0, 0), ax=plane)
-    for name, way in ways.items():
-        loss.plot(f(way), label=name, **(plot.look(name) | {"marker": ""}))
-    loss.set(xlabel="step", ylabel="f(x)", yscale="log")
+    plot.paths(LANDSCAPE, ways(), *PLANE, minimiser=(0, 0), ax=plane)
+    for name, way in ways().items():
+        loss.plot(LANDSCAPE(way), label=name, **(plot.look(name) | {"marker": ""}))
+    loss.set(xlabel="step", ylabel="f(x)", yscale="log", ylim=(1e-8, None))
     loss.legend()
     return figure
 
 
 def main() -> None:
+    """Write the picture, in 64 colours."""
     plot.style()
     file = io.BytesIO()
     draw().savefig(file, dpi=200)

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 from companion.kernels.javascript import printed
-from companion.play.rules import rules_js
+from companion.play.rules import RULES, rules_js
 from companion.plot.theme import LOOKS
 
 STATIC = files("companion.play") / "static"
@@ -132,7 +132,7 @@ def figure(name: str, of: str | None = None, *, data=None, rules=None, **values)
     Raises
     ------
     ValueError
-        An unknown name, or NaN in the data.
+        An unknown name, NaN in the data, or a rule labelled as one of the book's.
     companion.kernels.build.Untranslatable
         A rule that has no form in JavaScript.
 
@@ -143,5 +143,8 @@ def figure(name: str, of: str | None = None, *, data=None, rules=None, **values)
     """
     if name not in names():
         raise ValueError(f"name must be one of {', '.join(names())}, got {name!r}")
+    taken = [label for label in rules or {} if label in RULES]
+    if taken:
+        raise ValueError(f"rules: {taken[0]!r} is a rule of the book; choose another label")
     own = {label: printed(rule, **options) for label, (rule, options) in (rules or {}).items()}
     return Playable(name, of, values, data or {}, own)

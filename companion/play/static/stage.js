@@ -241,16 +241,20 @@
       const Y = Array.from({ length: n + 1 }, (_, j) => y0 + ((y1 - y0) * j) / n);
       const z = Y.map((py) => X.map((px) => f(...this.at(px, py))));
       let d = "";
-      for (const level of levels) {
-        for (let j = 0; j < n; ++j) for (let i = 0; i < n; ++i) {
-          const c = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]];
+      const corners = [[0, 0], [1, 0], [1, 1], [0, 1]];
+      for (let j = 0; j < n; ++j) for (let i = 0; i < n; ++i) {
+        const at = [z[j][i], z[j][i + 1], z[j + 1][i + 1], z[j + 1][i]];
+        const [low, high] = [Math.min(...at), Math.max(...at)];
+        for (const level of levels) {
+          if (!(low < level && level <= high)) continue;
           const cut = [];
           for (let e = 0; e < 4; ++e) {
-            const [[a, b], [p, q]] = [c[e], c[(e + 1) % 4]];
-            const [u, w] = [z[b][a] - level, z[q][p] - level];
+            const [u, w] = [at[e] - level, at[(e + 1) % 4] - level];
             if (u < 0 === w < 0) continue;
+            const [[a, b], [p, q]] = [corners[e], corners[(e + 1) % 4]];
             const s = u / (u - w);
-            cut.push(`${(X[a] + s * (X[p] - X[a])).toFixed(1)} ${(Y[b] + s * (Y[q] - Y[b])).toFixed(1)}`);
+            const [x, y] = [i + a + s * (p - a), j + b + s * (q - b)];
+            cut.push(`${(x0 + (x * (x1 - x0)) / n).toFixed(1)} ${(y0 + (y * (y1 - y0)) / n).toFixed(1)}`);
           }
           for (let k = 0; k + 1 < cut.length; k += 2) d += `M${cut[k]}L${cut[k + 1]}`;
         }
