@@ -73,12 +73,14 @@ class Playable:
             "values": self.values and json.dumps(self.values),
         }
         text = " ".join(f'{key}="{html.escape(z, quote=True)}"' for key, z in given.items() if z)
-        # A rule of the page's own waits for the scripts under a name that they look at.
+        # A rule of the page's own waits for the scripts under a name that they look at. Scripts
+        # have lines of their own: Markdown would set the quotation marks of what stands in a line.
         rules = "".join(
-            f"<script>(globalThis.PlayRules ||= {{}})[{_script(label)}] = {rule};</script>"
+            f"<script>(globalThis.PlayRules ||= {{}})[{_script(label)}] = {rule};</script>\n"
             for label, rule in self.rules.items()
         )
-        data = f'<script type="application/json">{_script(self.data)}</script>' if self.data else ""
+        data = f'\n<script type="application/json">{_script(self.data)}</script>\n'
+        data = data if self.data else ""
         return f"{rules}<play-figure {text}>{data}</play-figure>"
 
     def standalone(self) -> str:
