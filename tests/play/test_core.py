@@ -7,6 +7,7 @@ import pytest
 import scipy.linalg
 import torch
 
+from companion.hessian import Dense, smoothness_bracket
 from companion.optim import Adam, AdaShift
 from companion.play.rules import RULES, rules_js
 from companion.theory import cyclic_drift, cyclic_threshold
@@ -201,3 +202,16 @@ def test_drift_and_threshold_of_a_cycle_are_those_of_the_package(engine):
         close(got, cyclic_drift(beta1, beta2, **cycle), 1e-12)
         got = engine.call("Play.cyclicThreshold(beta1, z)", beta1=beta1, z=cycle)
         close(got, cyclic_threshold(beta1, **cycle), 1e-12)
+
+
+@pytest.mark.parametrize("partition", [[0] * 6, [0, 1, 0, 2, 2, 1], range(6)])
+@pytest.mark.parametrize("kind", ["definite", "indefinite", "a zero row"])
+def test_the_constant_of_a_partition_lies_in_the_package_s_bracket(engine, partition, kind):
+    labels = torch.tensor(list(partition))
+    A = torch.randn(6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    H = A @ A.T if kind == "definite" else A + A.T
+    if kind == "a zero row":
+        H[0] = H[:, 0] = 0
+    bracket = smoothness_bracket(Dense(H), labels, rtol=1e-6)
+    found = engine.call(f"Play.smoothness(H, {labels.tolist()})", H=H)
+    assert bracket.lower * (1 - 1e-4) <= found <= bracket.upper * (1 + 1e-9)

@@ -278,3 +278,44 @@ Play.cyclicThreshold = function (beta1, cycle) {
   }
   return 1 - Math.pow(10, -low);
 };
+
+// Λ_Φ(H), the least Σ_b d_b h_b with -D ≼ H ≼ D, where D is h_b on block b: the lower bound that
+// companion.hessian.smoothness_bracket climbs, until 10 products raise it by less than 1e-6.
+// labels: the block of each coordinate, every number from 0 on in use.
+Play.smoothness = function (H, labels, products = 500) {
+  const d = H.length, rank = 4, size = Math.max(...labels) + 1, draws = Play.draws(0);
+  const flat = Float64Array.from(H.flatMap((row) => Array.from(row)));
+  const roots = new Float64Array(size), norms = new Float64Array(size), found = [];
+  for (const b of labels) roots[b] += 1;
+  roots.forEach((count, b) => (roots[b] = Math.sqrt(count)));
+  let V = Float64Array.from({ length: d * rank }, () => draws.normal()), W = new Float64Array(d * rank);
+  measure();
+  for (let k = 0; k < products; ++k) {
+    multiply();
+    [V, W] = [W, V];
+    measure();
+    found.push(Play.dot(roots, norms));
+    if (k > 10 && found[k] <= found[k - 10] * (1 + 1e-6)) break;
+  }
+  return found.at(-1);
+
+  // The norm of each block of rows of V.
+  function measure() {
+    norms.fill(0);
+    for (let j = 0, at = 0; j < d; ++j) {
+      for (let c = 0; c < rank; ++c, ++at) norms[labels[j]] += V[at] * V[at];
+    }
+    for (let b = 0; b < size; ++b) norms[b] = Math.sqrt(norms[b]);
+  }
+  // W = H V, after each block of V has taken the norm √d_b; a block of zeros stays.
+  function multiply() {
+    W.fill(0);
+    for (let j = 0; j < d; ++j) {
+      const scale = norms[labels[j]] > 0 ? roots[labels[j]] / norms[labels[j]] : 0;
+      for (let i = 0; i < d; ++i) {
+        const z = flat[i * d + j] * scale;
+        for (let c = 0; c < rank; ++c) W[i * rank + c] += z * V[j * rank + c];
+      }
+    }
+  }
+};
