@@ -6,6 +6,7 @@ oracle is, and in which orders it draws samples: `companion.problems.oracles`.
 
 from companion.problems.adopt_toy import AdoptToy
 from companion.problems.finite_sum import FiniteSum, LeastSquares, SparseLogistic
+from companion.problems.jump import RareJump
 from companion.problems.landscapes import (
     beale,
     gradient,
@@ -34,6 +35,7 @@ __all__ = [
     "Linear",
     "Quadratic",
     "RareGradient",
+    "RareJump",
     "Reddi1010",
     "ReddiMod3",
     "ReddiStochastic",
