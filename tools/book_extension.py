@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jupyter_cache import get_cache
 from PIL import Image
+from rjsmin import jsmin
 
 from companion.play import playable as play
 
@@ -35,7 +36,8 @@ def write_play_scripts():
     for name in (play.STYLES, *play.SCRIPTS, *(f"figures/{name}.js" for name in play.names())):
         path = STATIC / "play" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(play.source(name), encoding="utf-8")
+        text = play.source(name)
+        path.write_text(jsmin(text) if path.suffix == ".js" else text, encoding="utf-8")
 
 
 def add_play_scripts(app, pagename, templatename, context, doctree):
