@@ -99,7 +99,7 @@ class Draws:
         return (radius * np.cos(2 * np.pi * pairs[..., 1])).reshape(shape)[()]
 
     def integers(self, n: int, shape=()) -> np.ndarray:
-        """Return whole numbers from 0 to n - 1, for n up to 2³²."""
+        """Return whole numbers from 0 to n - 1, for n up to 2⁵³."""
         return np.floor(self.uniform(shape) * n).astype(np.int64)[()]
 
     def permutation(self, n: int) -> np.ndarray:

@@ -35,6 +35,7 @@ from companion.theory.skewness import kappa, skewness_bias, skewness_threshold, 
 from companion.theory.stability import (
     mean_square_limit,
     minibatch_floor,
+    minibatch_gap,
     momentum_limit,
     second_moment_operator,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "lemma_a2",
     "mean_square_limit",
     "minibatch_floor",
+    "minibatch_gap",
     "momentum_error",
     "momentum_limit",
     "momentum_sum",

@@ -117,3 +117,17 @@ def test_momentum_is_stable_up_to_its_limit(mu, nesterov):
 def test_errors_name_the_argument(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("B", [1, 2])
+def test_the_gap_of_minibatches_is_the_mean_over_all_that_can_be_drawn(B):
+    f = LeastSquares(random_features(3, 2), random_features(3, 1, seed=1)[:, 0])
+    x0, lr, steps = torch.tensor([2.0, -1.0], **F64), 0.4, 3
+    batches = torch.tensor(list(itertools.product(range(3), repeat=B)))  # (3**B, B)
+    x, want = x0[None], [f.loss(x0)]
+    for _ in range(steps):  # every run so far goes on with every batch
+        gradients = [f.batch_gradient(x, index.expand(len(x), B)) for index in batches]
+        x = torch.cat([x - lr * g for g in gradients])
+        want.append(f.loss(x).mean())
+    got = theory.minibatch_gap(f, x0, lr, B, steps)
+    torch.testing.assert_close(got, torch.stack(want) - f.loss(f.minimiser))
