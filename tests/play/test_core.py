@@ -10,6 +10,7 @@ import torch
 from companion.hessian import Dense, smoothness_bracket
 from companion.optim import Adam, AdaShift
 from companion.play.rules import RULES, rules_js
+from companion.problems import Quadratic
 from companion.theory import cyclic_drift, cyclic_threshold
 from tests.play.engine import Engine, literal
 
@@ -215,3 +216,15 @@ def test_the_constant_of_a_partition_lies_in_the_package_s_bracket(engine, parti
     bracket = smoothness_bracket(Dense(H), labels, rtol=1e-6)
     found = engine.call(f"Play.smoothness(H, {labels.tolist()})", H=H)
     assert bracket.lower * (1 - 1e-4) <= found <= bracket.upper * (1 + 1e-9)
+
+
+def test_a_quadratic_of_several_starts_is_that_of_each(engine):
+    A = torch.randn(3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    x = torch.randn(2, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    f = Quadratic(torch.linalg.eigvalsh(A @ A.T), torch.linalg.eigh(A @ A.T).eigenvectors)
+    made = "const f = Play.quadratic(H), g = new Float64Array(6); f.gradient(x, 1, g);"
+    call = f"(() => {{ {made} return [g, f.losses(x), f.losses([NaN, 0, 0])]; }})()"
+    slope, losses, broken = engine.call(call, H=f.hessian, x=x.flatten())
+    close(slope, f.grad(x).flatten(), 1e-12)
+    close(losses, f.loss(x), 1e-12)
+    assert broken == [math.inf]

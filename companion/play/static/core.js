@@ -279,6 +279,27 @@ Play.cyclicThreshold = function (beta1, cycle) {
   return 1 - Math.pow(10, -low);
 };
 
+// The quadratic xᵀHx/2 of several x at once, one after the other in an array: its gradient, as a
+// walker asks for it, and their losses; what is not a number is infinite.
+Play.quadratic = function (H) {
+  const d = H.length;
+  const gradient = (x, t, g) => {
+    for (let j = 0; j < x.length; ++j) {
+      const row = H[j % d], from = j - (j % d);
+      let sum = 0;
+      for (let k = 0; k < d; ++k) sum += row[k] * x[from + k];
+      g[j] = sum;
+    }
+  };
+  const losses = (x) => {
+    const g = new Float64Array(x.length), found = Array(x.length / d).fill(0);
+    gradient(x, 0, g);
+    for (let j = 0; j < x.length; ++j) found[Math.floor(j / d)] += (x[j] * g[j]) / 2;
+    return found.map((z) => (Number.isNaN(z) ? Infinity : z));
+  };
+  return { gradient, losses };
+};
+
 // Λ_Φ(H), the least Σ_b d_b h_b with -D ≼ H ≼ D, where D is h_b on block b: the lower bound that
 // companion.hessian.smoothness_bracket climbs, until 10 products raise it by less than 1e-6.
 // labels: the block of each coordinate, every number from 0 on in use.

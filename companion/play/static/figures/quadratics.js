@@ -65,22 +65,13 @@
 
   // The mean loss after STEPS steps, of all starts at once: one vector, a block a start.
   const loss = (rule, { H, starts }, [beta1, beta2], lr) => {
-    const gradient = (x, _, g) => {
-      for (let j = 0; j < x.length; ++j) {
-        const row = H[j % D], from = j - (j % D);
-        let sum = 0;
-        for (let k = 0; k < D; ++k) sum += row[k] * x[from + k];
-        g[j] = sum;
-      }
-    };
+    const f = Play.quadratic(H);
     const walker = Play.walker(Play.rules[rule], {
-      x0: starts.flat(), gradient, hyper: { lr, beta1, beta2, eps: 1e-8 },
+      x0: starts.flat(), gradient: f.gradient, hyper: { lr, beta1, beta2, eps: 1e-8 },
       over: Play.blocks(Play.times(STARTS * D, (j) => Math.floor(j / D))),
     });
     while (walker.t < STEPS) walker.step();
-    gradient(walker.x, 0, walker.g);
-    const value = Play.dot(walker.x, walker.g) / 2 / STARTS;
-    return Number.isFinite(value) ? value : Infinity;
+    return Play.mean(f.losses(walker.x));
   };
   // { loss, lr }: at the step size that is set, or at the best of those tried.
   const best = (rule, at, v) => {
@@ -137,8 +128,8 @@
         norms.line(ANGLES, r.norms.map((z) => z[key]), { colour: k, label, dash: ["", "6 3", "8 2 2 2", "2 3"][k] });
         norms.dots([v.t], [r.now[key]], { colour: k, radius: 4 });
       });
-      const shown = [...r.losses, r.adasgd.loss, r.adam.loss].filter((z) => z > 0 && z < Infinity);
-      const y = shown.length ? [Math.min(...shown) / 2, Math.max(...shown) * 2] : [0.1, 10];
+      const powers = [...r.losses, r.adasgd.loss, r.adam.loss, 1e-3].map(Math.log10).filter(Number.isFinite);
+      const y = [10 ** Math.floor(Math.min(...powers)), 10 ** Math.ceil(Math.max(...powers))];
       loss.range([0, FAR], y);
       order.range([0, right], y);
       loss.line(ANGLES, r.losses, { colour: "Adam", label: "Adam" });
