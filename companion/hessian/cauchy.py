@@ -159,10 +159,11 @@ def cauchy_median(
     """
     logs, n = _all_logs(op, products, seed, progress), products
     ordered = logs.sort(1).values
-    low, high = ordered[:, (n - 1) // 2].exp(), ordered[:, n // 2].exp()
-    scale = (low + high) / 2
-    # A median of density f moves by sign/(2f) a probe; log|Cauchy| has the density 1/π at 0.
-    influence = (logs - scale.log().unsqueeze(1)).sign() * (math.pi / 2 / n)
+    low, high = ordered[:, (n - 1) // 2, None], ordered[:, n // 2, None]
+    scale = (low.exp() + high.exp())[:, 0] / 2
+    # A median of density f moves by side/(2f) a probe; log|Cauchy| has the density 1/π at 0. The
+    # middle one of an odd number is on no side.
+    influence = ((logs >= high).double() - (logs <= low).double()) * (math.pi / 2 / n)
     scale = scale / median_factor(n) if corrected else scale
     return summed(op, scale, influence, n, seed, partition)
 

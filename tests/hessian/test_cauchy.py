@@ -55,6 +55,15 @@ def test_few_probes_have_an_infinite_mean():
             method(Dense(torch.eye(3)), 2)
 
 
+@pytest.mark.parametrize("n", [11, 12, 51])
+def test_the_error_of_one_median_counts_the_probes_on_either_side(n):
+    # n probes, or all but the middle one, move it by ± π/2n of its size each.
+    value, stderr, *_ = cauchy_median(Dense(torch.ones(1, 1).double()), n, seed=n)
+    sides = n - n % 2
+    expected = value * math.pi / 2 / n * math.sqrt(sides * n / (n - 1))
+    torch.testing.assert_close(stderr, expected)
+
+
 @pytest.mark.parametrize(
     ("method", "variance"), [("geometric mean", None), ("mle", 2 / 51), ("median", 2.467 / 51)]
 )
