@@ -11,7 +11,7 @@ PICTURE = "book/foundations/02_momentum.html"
 SETTINGS = [
     {},
     {"at": [0.1, 0.2]},  # creeps
-    {"at": [1.9, 0.05], "log": True},  # flips its sign
+    {"at": [1.9, 0.05]},  # flips its sign
     {"at": [3.5, 0.2], "shown": 400},  # diverges
     {"at": [0.5, 0.9], "method": "Nesterov"},
     {"at": [1.3, 0.9], "method": "Nesterov"},

@@ -98,7 +98,7 @@
           panels[id].line(xs[j].map((_, t) => t), xs[j], o);
           o.label += `, η = ${lr}`;
           panels.size.line(at[j], sizes[j], { ...o, alpha: j ? 1 : 0.45 });
-          if (j) panels.size.dots(at[j], sizes[j], { colour: name });
+          if (j && at[j].length < 120) panels.size.dots(at[j], sizes[j], { colour: name });
         }
       });
     },

@@ -48,7 +48,6 @@
       { id: "method", label: "method", options: Object.keys(RULES), value: "heavy ball" },
       { id: "kappa", label: "condition κ", min: 1, max: 100, log: true, value: 1 },
       { id: "shown", label: "steps shown", min: 10, max: STEPS, step: 10, value: 60 },
-      { id: "log", label: "logarithmic axis", value: false },
       { id: "damp", label: "Damp critically", button: critical },
       { id: "tune", label: "Tune for κ", button: tuned },
     ],
@@ -58,7 +57,8 @@
         y: MU, height: 0.75, xlabel: "a = ηλ", ylabel: "momentum μ" },
       { id: "plane", alt: "The roots in the complex plane, with the unit circle.", equal: true,
         height: 0.75, xlabel: "real part", ylabel: "imaginary part" },
-      { id: "run", alt: "The run against its steps.", wide: true, height: 0.34, xlabel: "step" },
+      { id: "run", alt: "The run against its steps.", wide: true, height: 0.34, xlabel: "step",
+        ylabel: "x / x₀" },
     ],
     compute(v) {
       const [a, mu, ahead] = [within(v.at[0], A), within(v.at[1], MU), isAhead(v)];
@@ -129,20 +129,16 @@
   }
 
   function drawRun(r, v, panel) {
-    const sizes = r.sizes.slice(0, v.shown + 1);
-    const steps = sizes.map((_, t) => t);
-    const top = Math.max(...sizes.filter(Number.isFinite));
-    const low = Math.max(1e-12, Math.min(0.1, ...sizes.filter((z) => z > 0)));
-    const high = Math.min(10, 1.1 * top);
-    panel.spec.ylog = v.log;
-    panel.spec.ylabel = v.log ? "|x| / |x₀|" : "x / x₀";
-    panel.range([0, v.shown], v.log ? [low, Math.min(1e12, 2 * top)] : [-high, high]);
-    for (const side of v.log ? [1] : [1, -1]) {
+    const steps = Play.times(v.shown + 1, (t) => t);
+    const sizes = r.sizes.slice(0, v.shown + 1).filter(Number.isFinite);
+    const top = Math.min(10, 1.1 * Math.max(...sizes));
+    panel.range([0, v.shown], [-top, top]);
+    for (const side of [1, -1]) {
       panel.line(steps, steps.map((t) => side * r.rho ** t), { dash: "4 3", label: "±ρᵗ" });
     }
     const names = r.each.length > 1 ? ["steep", "flat"] : [v.method];
     names.forEach((label, i) => {
-      const xs = steps.map((t) => (v.log ? Math.abs(r.way[t][i]) : r.way[t][i]));
+      const xs = steps.map((t) => r.way[t][i]);
       panel.line(steps, xs, { colour: i, width: 1.5, label });
       if (v.shown <= 120) panel.dots(steps, xs, { colour: i });
     });

@@ -18,7 +18,7 @@
     controls: [
       { id: "alpha", label: "RMSprop α", min: 0, max: 0.999, value: 0.9, toOne: true },
       { id: "n", label: "cycle length n", min: 3, max: 30, step: 1, value: 10 },
-      { id: "mean", label: "mean gradient", min: -0.05, max: 0.05, step: 0.005, value: 0 },
+      { id: "mean", label: "mean of g", min: -0.05, max: 0.05, step: 0.005, value: 0 },
       { id: "shuffled", label: "shuffled", value: false },
       { id: "again", label: "New places", button: (v) => ({ seed: v.seed + 1, shuffled: true }) },
     ],
