@@ -15,8 +15,10 @@ SETTINGS = [
     {"end": [45.0, 99.0], "beta1": 0.9},
     {"silence": 0, "end": [900.3, 1.0]},  # the start of a run, with correction
     {"silence": 0, "end": [900.3, 1.0], "corrected": False},
-    {"silence": 300, "beta1": 0.5, "off": 0.0202, "end": [20.0, 0.2], "corrected": False},
-    {"silence": 1000, "beta1": 0.95, "off": 0.2, "end": [60.0, 0.01]},  # β₁ ≥ √β₂: no bound
+    {"silence": 300, "beta1": 0.5, "beta2": 0.9798, "end": [20.0, 0.2], "corrected": False},
+    {"silence": 1000, "beta1": 0.95, "beta2": 0.8, "end": [60.0, 0.01]},  # β₁ ≥ √β₂: no bound
+    {"beta1": 0.5, "beta2": 0.0, "end": [30.0, 1.0]},  # nothing to divide by after the burst
+    {"beta1": 0.0, "beta2": 0.0, "end": [30.0, 1.0]},
 ]
 STEPS = 1000
 
@@ -31,7 +33,7 @@ def gradients(v):
 
 def steps(rule, v):
     """Return lengths of the steps after the silence, which leaves both moments at zero."""
-    h = rule.hyper(lr=1.0, beta1=v["beta1"], beta2=1 - v["off"], eps=1e-100)
+    h = rule.hyper(lr=1.0, beta1=v["beta1"], beta2=v["beta2"], eps=1e-100)
     zero = torch.zeros(1, dtype=torch.float64)
     s, found = rule.init(zero, h), []
     for t, g in enumerate(gradients(v)[:, None], start=v["silence"] + 1):
@@ -46,10 +48,10 @@ def bounds(v):
     for t in (v["silence"] + k for k in (1, 2, 10, 100)):
         k = torch.arange(t, dtype=torch.float64)
         a = (1 - v["beta1"]) * v["beta1"] ** k
-        b = v["off"] * (1 - v["off"]) ** k
+        b = (1 - v["beta2"]) * v["beta2"] ** k
         if v["corrected"]:
-            a, b = a / (1 - v["beta1"] ** t), b / (1 - (1 - v["off"]) ** t)
-        kept = b > 1e-290  # below, both weights have left the numbers there are
+            a, b = a / (1 - v["beta1"] ** t), b / (1 - v["beta2"] ** t)
+        kept = b > 1e-290  # below, both weights leave the numbers there are
         found.append((a.square() / b)[kept].sum().sqrt().item())
     return found
 
@@ -61,19 +63,20 @@ def rules(v):
 def expected(v, data):
     own, other = (steps(rule, v) for rule in rules(v))
     found = {"r.own.steps": own, "r.other.steps": other, "r.longest": own.max()}
-    found["r.limit"] = step_bound(v["beta1"], 1 - v["off"])
+    found["r.limit"] = step_bound(v["beta1"], v["beta2"])
     # where there is no limit, the sum is too large to be taken term by term
     if math.isfinite(found["r.limit"]):
         found["[0, 1, 9, 99].map((k) => r.bounds[k])"] = bounds(v)
-    # what is divided: with eps at zero, the step is their quotient
-    found["r.own.m.map((m, k) => m / r.own.root[k])"] = own
+    if v["beta2"]:  # what is divided: the step is their quotient
+        found["r.own.m.map((m, k) => m / r.own.root[k])"] = own
     return found
 
 
 def said(v, data):
     own = steps(rules(v)[0], v)
-    spike = (1 - v["beta1"]) / math.sqrt(v["off"])
-    limit = step_bound(v["beta1"], 1 - v["off"]).item()
+    spike = (1 - v["beta1"]) / math.sqrt(1 - v["beta2"])
+    limit = step_bound(v["beta1"], v["beta2"]).item()
     longest = own.max().item()
     at = (own >= longest * (1 - 1e-9)).nonzero()[0].item() + 1  # the first of equals
+    longest = longest if longest < 1e9 else math.inf
     return [v["silence"], round(v["end"][0]), longest, at, max(1.0, spike), limit]

@@ -9,10 +9,11 @@ from companion.simulate import trajectory
 PICTURE = "book/foundations/04_adam.html"
 SETTINGS = [
     {},
+    {"sigma": 1.0},
     {"sigma": 0.0103, "seed": 4},  # hardly any noise: the sign
     {"sigma": 8.0, "mu": [-0.9, 0.2], "beta1": 0.99},
-    {"beta1": 0.0, "off": 1.0, "mu": [0.4, -1.1]},  # SignSGD
-    {"mu": [0.0, 0.0], "beta1": 0.5, "off": 0.1},
+    {"beta1": 0.0, "beta2": 0.0, "mu": [0.4, -1.1]},  # SignSGD
+    {"mu": [0.0, 0.0], "beta1": 0.5, "beta2": 0.9},
 ]
 START, STEPS = 1000, 3000
 
@@ -21,7 +22,7 @@ def steps(v):
     """Return Adam's steps, turned round, in units of η: (STEPS, 2)."""
     z = torch.from_numpy(Draws(v["seed"]).normal((START + STEPS, 2)))
     rows = iter(torch.tensor(v["mu"], dtype=torch.float64) + v["sigma"] * z)
-    options = {"lr": 1.0, "betas": (v["beta1"], 1 - v["off"]), "eps": 0.0}
+    options = {"lr": 1.0, "betas": (v["beta1"], v["beta2"]), "eps": 0.0}
     zero = torch.zeros(2, dtype=torch.float64)
     return -trajectory(Adam, lambda x: next(rows), zero, START + STEPS, **options).diff(dim=0)[START:]
 
@@ -73,6 +74,5 @@ def said(v, data):
         *mean.tolist(),
         *turned,
         *say_mean.tolist(),
-        *(100 * wrong).tolist(),
-        *(100 * say_wrong).tolist(),
+        *(round(100 * z, 1) for z in (*wrong.tolist(), *say_wrong.tolist())),
     ]

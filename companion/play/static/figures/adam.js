@@ -13,7 +13,7 @@
   };
   // The burst that the proposition calls the worst, as far as the panel holds it.
   const worst = (v) => {
-    const ratio = v.beta1 ? (1 - v.off) / v.beta1 : Infinity;
+    const ratio = v.beta1 ? v.beta2 / v.beta1 : Infinity;
     const fits = Math.floor(Math.log(MOST) / Math.abs(Math.log(ratio)));
     const count = 1 + Math.min(STEPS - 1, fits);
     return [count, count > 1 ? ratio ** (count - 1) : 1];
@@ -22,18 +22,17 @@
   // Steps in units of η, and both averages as the rule divides them, after the silence.
   const watch = (name, v, g) => {
     const corrected = name === "Adam";
-    const beta2 = 1 - v.off;
     const walker = Play.walker(Play.rules[name], {
       x0: [0],
       gradient: (x, t) => [g[t - 1 - v.silence] || 0],
-      hyper: { lr: 1, beta1: v.beta1, beta2, eps: 1e-100 }, // eps: no 0 / 0 in the silence
+      hyper: { lr: 1, beta1: v.beta1, beta2: v.beta2, eps: 1e-100 }, // eps: no 0 / 0 in the silence
     });
     const found = { steps: [], m: [], root: [] };
     while (walker.t < v.silence + STEPS) {
       walker.x[0] = 0; // so that a step is read off without rounding
       walker.step();
       if (walker.t <= v.silence) continue;
-      const [p, q] = corrected ? [1 - v.beta1 ** walker.t, 1 - beta2 ** walker.t] : [1, 1];
+      const [p, q] = corrected ? [1 - v.beta1 ** walker.t, 1 - v.beta2 ** walker.t] : [1, 1];
       found.steps.push(-walker.x[0]);
       found.m.push(walker.s.m[0] / p);
       found.root.push(Math.sqrt(walker.s.v[0] / q));
@@ -43,20 +42,20 @@
 
   // The longest step number t that any gradients can cause: the proposition, for finite t.
   const bound = (t, v) => {
-    const beta2 = 1 - v.off;
-    const q = (v.beta1 * v.beta1) / beta2;
-    const sum = q === 1 ? t : (1 - q ** t) / (1 - q);
-    const start = v.corrected ? Math.sqrt(1 - beta2 ** t) / (1 - v.beta1 ** t) : 1;
-    return start * (1 - v.beta1) * Math.sqrt(sum / v.off);
+    const q = v.beta1 && v.beta1 ** 2 / v.beta2;
+    const last = q ** t;
+    const sum = t === 1 ? 1 : last < Infinity && q !== 1 ? (1 - last) / (1 - q) : last * t;
+    const start = v.corrected ? Math.sqrt(1 - v.beta2 ** t) / (1 - v.beta1 ** t) : 1;
+    return start * (1 - v.beta1) * Math.sqrt(sum / (1 - v.beta2));
   };
 
   Play.define("adam", {
     title: "Adam when the gradient wakes up",
     controls: [
-      { id: "silence", label: "silence before, steps", min: 0, max: 10000, step: 100, value: 10000,
+      { id: "silence", label: "silence, steps", min: 0, max: 10000, step: 100, value: 10000,
         digits: 5 },
       { id: "beta1", label: "β₁", min: 0, max: 0.99, step: 0.01, value: 0.9 },
-      { id: "off", label: "1 − β₂", min: 0.0001, max: 0.5, value: 0.001, log: true },
+      { id: "beta2", label: "β₂", min: 0, max: 0.9999, value: 0.999, toOne: true },
       { id: "corrected", label: "bias correction", value: true },
       { id: "spike", label: "Lone spike", button: () => ({ end: [1, 1] }) },
       { id: "burst", label: "Burst", button: () => ({ end: [100, 1] }) },
@@ -81,16 +80,16 @@
         g, growth, own, other, longest,
         at: 1 + own.steps.findIndex((z) => z >= longest * (1 - 1e-9)), // the first of equals
         bounds: Play.times(STEPS, (k) => bound(v.silence + k + 1, v)),
-        paper: Math.max(1, (1 - v.beta1) / Math.sqrt(v.off)),
-        limit: v.beta1 ** 2 < 1 - v.off ? bound(Infinity, { ...v, corrected: false }) : Infinity,
+        paper: Math.max(1, (1 - v.beta1) / Math.sqrt(1 - v.beta2)),
+        limit: bound(Infinity, { ...v, corrected: false }),
       };
     },
     say(r, v) {
       const word = Play.format;
-      const many = r.g.length > 1 ? `${r.g.length} gradients, each ${word(r.growth, 4)} times the one before`
-        : "1 gradient";
+      const equal = r.growth === 1 ? "equal" : `each ${word(r.growth, 4)} times the one before`;
+      const many = r.g.length > 1 ? `${r.g.length} gradients, ${equal}` : "1 gradient";
       return `After a silence of ${v.silence} steps: ${many}. The longest step is ` +
-        `${word(r.longest)} η, at step ${r.at}. The paper's bound is ${word(r.paper)} η, ` +
+        `${word(r.longest < 1e9 ? r.longest : Infinity)} η, at step ${r.at}. The paper's bound is ${word(r.paper)} η, ` +
         `that for all sequences ${word(r.limit)} η.`;
     },
     draw(r, v, { stream, step }) {
@@ -102,7 +101,7 @@
       stream.line(t, r.own.root, { colour: 3, label: root, dash: "7 3" });
       const high = [r.paper, r.longest, r.limit].filter(Number.isFinite);
       step.range([1, STEPS], [0, Math.min(120, 1.15 * Math.max(...high))]);
-      const [own, other] = [["with correction", "Adam"], ["without", 1]];
+      const [own, other] = [["with correction", "Adam"], ["without", 4]];
       const [[label, colour], [thin, faint]] = v.corrected ? [own, other] : [other, own];
       step.line(t, r.other.steps, { colour: faint, label: thin, width: 1.5, dash: "3 3" });
       step.line(t, r.own.steps, { colour, label, width: 3, dash: "" });

@@ -2,6 +2,7 @@
 // Colour balls: momentum against the sum of gradients, in two games of drawing from a box.
 
 (() => {
+  const AT = [1, 2, 3, 4, 5, 6];
   const [EPOCHS, GAMES, BINS] = [6, 1000, 41];
   const ORDERS = ["reshuffled", "with replacement"];
 
@@ -45,8 +46,7 @@
     return Math.sqrt(Play.mean(z.map((y) => (y - mean) ** 2)));
   };
 
-  // Σ f of k epochs.
-  const gradients = (c, beta, k) =>
+  const gradients = (c, beta, k) => // Σ f of k epochs
     Play.sum(c) * Play.sum(Play.times(c.length * k, (j) => beta ** j));
   // The lemma: the expectation of Σ m − Σ f after k epochs.
   const lemma = (c, beta, k) =>
@@ -55,7 +55,10 @@
   // The outline of a histogram from −end to end.
   const outline = (z, end) => {
     const counts = new Array(BINS).fill(0);
-    for (const y of z) counts[Math.floor((BINS * (y + end)) / (2 * end))] += 1 / GAMES;
+    for (const y of z) {
+      const i = Math.floor((BINS * (y + end)) / (2 * end));
+      if (i in counts) counts[i] += 1 / GAMES;
+    }
     const edge = (i) => -end + (2 * end * i) / BINS;
     return [counts.flatMap((_, i) => [edge(i), edge(i + 1)]), counts.flatMap((z) => [z, z])];
   };
@@ -64,8 +67,8 @@
     title: "Colour balls: momentum against the sum of gradients",
     controls: [
       { id: "n", label: "balls n", min: 2, max: 5, step: 1, value: 2 },
-      { id: "c0", label: "label of one ball, c₀", min: -5, max: 5, step: 0.5, value: 1 },
-      { id: "c1", label: "label of the others", min: -5, max: 5, step: 0.5, value: -3 },
+      { id: "c0", label: "label c₀", min: -5, max: 5, step: 0.5, value: 1 },
+      { id: "c1", label: "other labels", min: -5, max: 5, step: 0.5, value: -3 },
       { id: "beta1", label: "β₁", min: 0, max: 0.95, step: 0.05, value: 0.8 },
       { id: "again", label: "New draws", button: (v) => ({ seed: v.seed + 1 }) },
     ],
@@ -73,27 +76,24 @@
     steps: (v) => EPOCHS * v.n,
     panels: [
       { id: "game", title: "One game of each kind", y: [-0.7, 1.9], yticks: [], xlabel: "draw",
-        wide: true, height: 0.27, least: 190,
-        alt: "Balls in the order of their draws, in two rows; an old ball has shrunk." },
+        wide: true, height: 0.27,
+        alt: "Balls as they are drawn, in two rows; old ones shrink." },
       { id: "error", title: `Mean error, ${GAMES} games`, height: 0.7, x: [0.6, EPOCHS + 0.4],
-        xticks: [1, 2, 3, 4, 5, 6], xlabel: "epochs k", ylabel: "Σ m − Σ f",
-        alt: "Mean of the error after each epoch for both kinds, on the line of the lemma." },
+        xticks: AT, xlabel: "epochs k", ylabel: "Σ m − Σ f",
+        alt: "Mean error after each epoch for both kinds, and the line of the lemma." },
       { id: "spread", title: "All games", height: 0.7, xlabel: "Σ m − Σ f of one game",
         ylabel: "share of games", alt: "Histograms of the error, both kinds." },
     ],
     compute(v) {
       const c = Play.times(v.n, (i) => (i ? v.c1 : v.c0));
       const rows = drawn(v.n, v.seed);
-      return {
-        c, rows,
-        games: rows.map((z) => play(z, c, v)),
-        lemma: Play.times(EPOCHS, (k) => lemma(c, v.beta1, k + 1)),
-      };
+      const games = rows.map((z) => play(z, c, v));
+      return { rows, games, lemma: AT.map((k) => lemma(c, v.beta1, k)) };
     },
     say(r, v) {
       const k = Math.floor(v.step / v.n);
-      if (!k) return `Draw ${v.step}: no epoch of ${v.n} draws is over yet.`;
-      const word = (z) => Play.format(Math.abs(z[k - 1]) < 1e-12 ? 0 : z[k - 1]); // no rounding
+      if (!k) return `Draw ${v.step}: no epoch of ${v.n} is over yet.`;
+      const word = (z) => Play.format(Math.abs(z[k - 1]) < 1e-12 ? 0 : z[k - 1]);
       const each = r.games.map(({ mean, std }, i) =>
         `${word(mean)} ${ORDERS[i]} (standard deviation ${word(std)})`);
       return `After draw ${v.step}, epoch ${k} over: Σ m − Σ f has the mean ${each.join(" and ")}. ` +
@@ -105,7 +105,7 @@
       const size = Math.min(14, (0.4 * game.width) / (EPOCHS * v.n));
       r.rows.forEach((rows, row) => {
         for (let i = 0; i < v.step; ++i) {
-          const [y, colour, label] = rows[i][0] ? [0.9, 3, "the others"] : [1.1, 2, "c₀"];
+          const [y, colour, label] = rows[i][0] ? [0.9, 3, "others"] : [1.1, 2, "c₀"];
           const radius = 1.5 + size * v.beta1 ** ((v.step - 1 - i) / 2);
           game.dots([i + 1], [y - row], { colour, label, radius });
         }
@@ -119,9 +119,9 @@
       const all = [...bars.flat(2), ...r.lemma];
       error.range(error.x, [1.1 * Math.min(...all, -0.1), 1.1 * Math.max(...all, 0.1)]);
       error.hline(0);
-      error.line(r.lemma.map((_, i) => i + 1), r.lemma, { label: "the lemma", dash: "2 3" });
+      error.line(AT, r.lemma, { label: "the lemma", dash: "2 3" });
       if (!k) return;
-      const end = Math.max(0.1, 4.5 * Math.max(...r.games.map(({ std }) => std[EPOCHS - 1])));
+      const end = Math.max(0.1, 2 * Math.abs(r.lemma[0]), 4.5 * r.games[1].std[EPOCHS - 1]);
       const outlines = r.games.map(({ sums }) => outline(sums[k - 1], end));
       spread.range([-end, end], [0, 1.1 * Math.max(...outlines.flatMap((z) => z[1]))]);
       r.games.forEach(({ mean }, row) => {
@@ -133,7 +133,7 @@
         }
         spread.line(...outlines[row], o);
       });
-      spread.vline(r.lemma[k - 1], { label: "the lemma", dash: "2 3", width: 2 });
+      spread.vline(r.lemma[k - 1], { label: "the lemma", dash: "2 3" });
     },
   });
 })();

@@ -32,7 +32,7 @@
     const walker = Play.walker(Play.rules.Adam, {
       x0: [0, 0],
       gradient: (x, t) => v.mu.map((m, i) => m + v.sigma * z[2 * (t - 1) + i]),
-      hyper: { lr: 1, beta1: v.beta1, beta2: 1 - v.off, eps: 0 },
+      hyper: { lr: 1, beta1: v.beta1, beta2: v.beta2, eps: 0 },
     });
     const steps = [[], []];
     while (walker.t < START + STEPS) {
@@ -48,9 +48,9 @@
   Play.define("direction", {
     title: "Adam's direction against the sign of the gradient",
     controls: [
-      { id: "sigma", label: "noise σ", min: 0.01, max: 10, value: 1, log: true },
+      { id: "sigma", label: "noise σ", min: 0.01, max: 10, value: 0.5, log: true },
       { id: "beta1", label: "β₁", min: 0, max: 0.99, step: 0.01, value: 0.9 },
-      { id: "off", label: "1 − β₂", min: 0.001, max: 1, value: 0.001, log: true },
+      { id: "beta2", label: "β₂", min: 0, max: 0.9999, value: 0.999, toOne: true },
       { id: "again", label: "New noise", button: (v) => ({ seed: v.seed + 1 }) },
     ],
     values: { seed: 0 },
@@ -58,10 +58,10 @@
       x: [-1.5, 1.5], y: [-1.5, 1.5] }],
     panels: [
       { id: "plane", title: "Two coordinates", x: [-1.6, 1.6], y: [-1.6, 1.6], equal: true,
-        height: 0.85, xlabel: "first: μ₁ and step / η", ylabel: "second: μ₂ and step / η",
+        height: 1, xlabel: "first: μ₁ and step / η", ylabel: "second: μ₂ and step / η",
         alt: "Single steps as dots; arrows for the mean gradient, its sign and the mean step." },
       { id: "ratio", title: "One coordinate", x: [0.01, 100], y: [0, 1.05], xlog: true,
-        height: 0.85, xlabel: "signal / noise, |μ| / σ",
+        height: 1, xlabel: "signal / noise, |μ| / σ", ylabel: "step / η, and share",
         alt: "Mean step and share of steps the wrong way against signal over noise." },
     ],
     compute(v) {
@@ -78,7 +78,7 @@
     },
     say(r, v) {
       const pair = (z) => z.map((y) => Play.format(y)).join(" and ");
-      const percent = (z) => z.map((y) => `${Play.format(100 * y)} %`).join(" and ");
+      const percent = (z) => z.map((y) => `${Number((100 * y).toFixed(1))} %`).join(" and ");
       const turn = v.mu.some(Boolean)
         ? `${Play.format(r.angles[0])}° from the sign of μ and ${Play.format(r.angles[1])}° from μ`
         : "in no direction, as μ is zero";
@@ -90,7 +90,7 @@
       const some = (z) => z.filter((_, k) => k % 6 === 0);
       plane.line(...[0, 1].map((i) => signs.map((z) => z[i])), { width: 1, alpha: 0.5 });
       plane.dots(some(r.steps[0]), some(r.steps[1]),
-        { colour: "Adam", alpha: 0.25, radius: 2, label: "steps of Adam" });
+        { colour: 6, alpha: 0.4, radius: 2, label: "steps of Adam" });
       const sigmas = [0, ...Play.logspace(-2, 3, 60)];
       plane.line(...v.mu.map((m) => sigmas.map((s) => m / Math.hypot(m, s) || 0)),
         { colour: 3, width: 1.5, dash: "5 3", label: "mean step, any σ (formula)" });
