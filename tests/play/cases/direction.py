@@ -24,7 +24,9 @@ def steps(v):
     rows = iter(torch.tensor(v["mu"], dtype=torch.float64) + v["sigma"] * z)
     options = {"lr": 1.0, "betas": (v["beta1"], v["beta2"]), "eps": 0.0}
     zero = torch.zeros(2, dtype=torch.float64)
-    return -trajectory(Adam, lambda x: next(rows), zero, START + STEPS, **options).diff(dim=0)[START:]
+    return -trajectory(Adam, lambda x: next(rows), zero, START + STEPS, **options).diff(dim=0)[
+        START:
+    ]
 
 
 def formulas(v):
