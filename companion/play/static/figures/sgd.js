@@ -153,8 +153,9 @@
       const steps = r.mean.map((_, t) => t);
       const power = (z, round) => 10 ** round(Math.log10(z));
       const top = Math.max(...r.exact.filter(Number.isFinite), 10);
+      const least = Math.min(...[...r.exact, ...r.mean].filter((z) => z > 0));
       loss.range([0, STEPS], [
-        Math.max(1e-12, Math.min(1e-2, power(Math.min(...r.exact) / 3, Math.floor))),
+        Math.max(1e-12, Math.min(1e-2, power(least / 3, Math.floor))),
         Math.min(1e8, power(top, Math.ceil)),
       ]);
       loss.band(steps, r.low, r.high, { colour: 0, label: "10–90 % of runs" });
@@ -173,7 +174,7 @@
       plane.contours(gapOf(r.m), [0.01, 0.1, 0.5, 1.5, 4, 10], { grid: 40 });
       const at = r.ways[v.step];
       const coordinate = (j) => Play.times(RUNS, (k) => at[2 * k + j]);
-      plane.way(r.ways.slice(0, v.step + 1), { colour: 1, label: "one run" });
+      plane.way(r.ways.slice(0, v.step + 1), { colour: 1, alpha: 0.6, label: "one run" });
       plane.dots(coordinate(0), coordinate(1), { colour: 0, alpha: 0.7, label: "runs" });
       plane.text(0, 0, "★", { anchor: "middle", dy: 5 });
     },
