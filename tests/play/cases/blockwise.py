@@ -12,7 +12,7 @@ from companion.simulate import trajectory
 
 PICTURE = "book/geometry/06_blockwise.html"
 D, STEPS, OLD = 12, 200, 3
-LRS = torch.logspace(-2.5, 0.25, 12, dtype=torch.float64)
+LRS = torch.logspace(-1, 0.25, 6, dtype=torch.float64)
 OWN = torch.arange(D) // 3
 PRESETS = {
     "one block: AdaSGD": torch.zeros(D, dtype=int),

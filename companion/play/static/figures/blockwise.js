@@ -3,7 +3,7 @@
 
 (() => {
   const D = 12, STEPS = 200, OLD = 3, FRESH = 5; // starts that tune the step size, and others
-  const LRS = Play.logspace(-2.5, 0.25, 12);
+  const LRS = Play.logspace(-1, 0.25, 6);
   const PRESETS = {
     "one block: AdaSGD": Array(D).fill(0),
     "each its own: Adam": Play.times(D, (i) => i),
@@ -84,7 +84,7 @@
       { id: "partition", label: "partition", options: [...Object.keys(PRESETS), PAINTED], value: "the Hessian's four" },
       { id: "at", label: "coordinate", min: 1, max: D, step: 1, value: 1 },
       { id: "ratio", label: "scales apart by", min: 1, max: 20, value: 10, log: true },
-      { id: "mix", label: "turn across the blocks, s", min: 0, max: 1, step: 0.02, value: 0 },
+      { id: "mix", label: "turn across, s", min: 0, max: 1, step: 0.02, value: 0 },
       { id: "next", label: "Coordinate to its next block", button: (v) => next(v, v.at - 1) },
     ],
     values: { labels: Array(D).fill(0) },
