@@ -199,7 +199,7 @@ def test_drift_and_threshold_of_a_cycle_are_those_of_the_package(engine):
         (0.3, 1.0, 5, 5.0, -1.0),
     ):
         cycle = {"n": n, "rare": rare, "common": common}
-        got = engine.call("Play.cycle(beta1, beta2, z).drift", beta1=beta1, beta2=beta2, z=cycle)
+        got = engine.call("Play.cyclicDrift(beta1, beta2, z)", beta1=beta1, beta2=beta2, z=cycle)
         close(got, cyclic_drift(beta1, beta2, **cycle), 1e-12)
         got = engine.call("Play.cyclicThreshold(beta1, z)", beta1=beta1, z=cycle)
         close(got, cyclic_threshold(beta1, **cycle), 1e-12)

@@ -248,25 +248,33 @@ Play.expm = function (A) {
 // -- gradients in a cycle -------------------------------------------------------------------------
 
 // Adam's m and v, p = 0, ..., n - 1 steps after the rare gradient, where it comes once in n and the
-// others are common; and drift, the sum of m / √v over a cycle. As companion.theory.cyclic_drift.
-Play.cycle = function (beta1, beta2, { n, rare, common }) {
+// others are common: c + a β1^p and c² + b β2^p.
+Play.amounts = function (beta1, beta2, { n, rare, common }) {
   let [sum1, sum2] = [0, 0]; // 1 + β + ... + βⁿ⁻¹, which holds at β = 1 too
   for (let p = 0; p < n; ++p) [sum1, sum2] = [sum1 * beta1 + 1, sum2 * beta2 + 1];
-  let a = (rare - common) / sum1, b = (rare * rare - common * common) / sum2, drift = 0;
-  const m = new Float64Array(n), v = new Float64Array(n);
-  for (let p = 0; p < n; ++p) {
-    m[p] = common + a;
-    v[p] = common * common + b;
-    drift += m[p] / Math.sqrt(v[p]);
-    [a, b] = [a * beta1, b * beta2];
+  return [(rare - common) / sum1, (rare * rare - common * common) / sum2];
+};
+Play.cycle = function (beta1, beta2, cycle) {
+  let [a, b] = Play.amounts(beta1, beta2, cycle);
+  const m = new Float64Array(cycle.n), v = new Float64Array(cycle.n);
+  for (let p = 0; p < cycle.n; ++p, a *= beta1, b *= beta2) {
+    m[p] = cycle.common + a;
+    v[p] = cycle.common * cycle.common + b;
   }
-  return { m, v, drift };
+  return { m, v };
+};
+// The sum of m / √v over a cycle, as companion.theory.cyclic_drift; for maps, without arrays.
+Play.cyclicDrift = function (beta1, beta2, cycle) {
+  let [a, b] = Play.amounts(beta1, beta2, cycle), drift = 0;
+  const c = cycle.common;
+  for (let p = 0; p < cycle.n; ++p, a *= beta1, b *= beta2) drift += (c + a) / Math.sqrt(c * c + b);
+  return drift;
 };
 
 // The largest β2 at which that drift is wrong: a scan of -log10(1 - β2), then bisection. NaN if
 // there is none. As companion.theory.cyclic_threshold.
 Play.cyclicThreshold = function (beta1, cycle) {
-  const wrong = (s) => Play.cycle(beta1, 1 - Math.pow(10, -s), cycle).drift <= 0;
+  const wrong = (s) => Play.cyclicDrift(beta1, 1 - Math.pow(10, -s), cycle) <= 0;
   let k = 400;
   while (k >= 0 && !wrong(k / 50)) --k;
   if (k < 0) return NaN;

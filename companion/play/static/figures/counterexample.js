@@ -48,7 +48,7 @@
     ],
     compute(v) {
       const cycle = cycleOf(v);
-      const { m, v: second, drift } = Play.cycle(v.beta1, v.beta2, cycle);
+      const { m, v: second } = Play.cycle(v.beta1, v.beta2, cycle);
       const root = Array.from(second, Math.sqrt);
       const quotient = root.map((z, p) => m[p] / z);
       let sum = 0;
@@ -59,7 +59,7 @@
         root,
         quotient,
         sums: quotient.map((z) => (sum += z)),
-        drift,
+        drift: Play.cyclicDrift(v.beta1, v.beta2, cycle),
         threshold: Play.cyclicThreshold(v.beta1, cycle),
         runs: Object.fromEntries(
           Object.entries(RULES).map(([name, key]) => [name, runOn(cycle, Play.rules[key], v)])),
