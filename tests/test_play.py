@@ -135,7 +135,9 @@ def test_a_figure_answers_to_keys_and_pointer(browser, name, path):
 def test_a_finger_taps_and_drags_points_and_scrolls_the_page(browser, name, path):
     size = {"width": 390, "height": 844}
     with Reader(browser, path.as_uri(), name, viewport=size, has_touch=True) as reader:
-        panel = reader.figure.locator("svg.play-live").first.bounding_box()
+        live = reader.figure.locator("svg.play-live").first
+        live.evaluate("(e) => e.scrollIntoView({block: 'center'})")  # a tall figure's may be above
+        panel = live.bounding_box()
         finger = reader.page.context.new_cdp_session(reader.page)
 
         def swipe(*points):

@@ -57,7 +57,7 @@ def damping(rates, a, mu, point, roots, run) -> dict:
         axes["plane"].plot(x, y, line, label=label, **GREY)
     axes["plane"].plot(pair.real, pair.imag, "o", ms=9)
     axes["plane"].set(aspect="equal", xlabel="real part", ylabel="imaginary part")
-    axes["plane"].legend(loc="center left")
+    axes["plane"].legend(loc="center")
     run, steps = np.asarray(run), np.arange(len(run))
     axes["run"].plot(steps, rho**steps, "--", label="$±ρ^t$", **GREY)
     axes["run"].plot(steps, -(rho**steps), "--", **GREY)
