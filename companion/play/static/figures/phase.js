@@ -111,7 +111,7 @@
       map.heat(r.wrong, { range: [0, 1] });
       map.bars([], [], 1, { colour: "#fde725", label: "cyclic: diverges" });
       const drift = (off, b) => Play.cyclicDrift(b, 1 - off, cycleOf(v.n));
-      map.contours(drift, [0], { colour: "white", width: 3, alpha: 1 });
+      map.contours(drift, [0], { colour: "white", width: 3, alpha: 1, grid: 40 });
       const colour = ORDERS[v.order];
       map.line(r.line.map((z) => 1 - z), ROWS, { colour, label: `first order, ${v.order}` });
       const root = Play.linspace(0, BETA1, 60);
