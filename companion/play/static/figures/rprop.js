@@ -43,7 +43,7 @@
         const [end, half] = ends(ways[name]);
         return (2 * (end - half)) / CYCLES; // a cycle, over the second half
       });
-      const exact = -Play.cycle(0, v.alpha, { n: v.n, rare, common: COMMON }).drift;
+      const exact = -Play.cyclicDrift(0, v.alpha, { n: v.n, rare, common: COMMON });
       return { rare, ways, walked, exact };
     },
     say({ rare, walked, exact }, v) {
