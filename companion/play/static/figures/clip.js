@@ -80,11 +80,11 @@
       cut.range(cut.x, [0.5 * Math.min(1, ...sizes), 2 * Math.max(10, ...sizes)]);
       const at = Play.logspace(Math.log10(2), Math.log10(CALLS), 40);
       cut.line(at, at.map((t) => (t - 1) ** 0.25), { colour: 0, label: "the clip" });
-      const apart = r.rare.filter(([t], i, all) => !i || Math.floor(99 * Math.log(t)) >
-        Math.floor(99 * Math.log(all[i - 1][0]))); // no more dots than can be told apart
+      const bin = ([t]) => Math.floor(99 * Math.log(t)); // no more dots than can be told apart
       const groups = [[true, 1, "cut"], [false, "currentColor", "let through"]];
       for (const [above, colour, label] of groups) {
-        const dots = apart.filter(([t, u]) => u > (t - 1) ** 0.25 === above);
+        const dots = r.rare.filter(([t, u]) => u > (t - 1) ** 0.25 === above)
+          .filter((z, i, all) => !i || bin(z) > bin(all[i - 1]));
         cut.dots(dots.map((z) => z[0]), dots.map((z) => z[1]), { colour, label, alpha: 0.6 });
       }
       if (v.zero) cut.dots([2], [r.first], { colour: 1, radius: 4 });
