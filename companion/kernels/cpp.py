@@ -10,28 +10,17 @@ import torch
 from torch import fx
 
 from companion.kernels.build import compile_source
-from companion.kernels.printed import COMPARISONS, Printed, Tensors, name_of, operation
+from companion.kernels.printed import ARITHMETIC, COMPARISONS, Printed, Tensors, name_of, operation
 
 TYPES = {torch.float32: "float", torch.float64: "double"}
 PER_THREAD = 16384  # elements that are worth a thread of their own
 # Operations of a rule as C++ expressions.
-EXPRESSIONS = {
-    "add": "({0} + {1})",
-    "sub": "({0} - {1})",
-    "mul": "({0} * {1})",
-    "truediv": "({0} / {1})",
-    "neg": "(-{0})",
+EXPRESSIONS = ARITHMETIC | {
     "pow": "std::pow({0}, {1})",
-    "gt": "({0} > {1})",
-    "ge": "({0} >= {1})",
-    "lt": "({0} < {1})",
-    "le": "({0} <= {1})",
-    "eq": "({0} == {1})",
     "where": "({0} ? {1} : {2})",
     "lerp": "lerp({0}, {1}, {2})",
     "maximum": "larger({0}, {1})",
     "minimum": "smaller({0}, {1})",
-    "square": "({0} * {0})",
     "sqrt": "std::sqrt({0})",
     "abs": "std::abs({0})",
     "exp": "std::exp({0})",
@@ -138,8 +127,8 @@ class CppKernel(Printed):
 
 def _expression(node, names) -> str:
     form, args = operation(node, EXPRESSIONS, "C++")
-    if name_of(node) == "clamp":
-        ends = zip(args[1:], ("-INF", "INF"), strict=True)
-        args = (args[0], *(end if z is None else z for z, end in ends))
-    text = {fx.Node: names.get, str: str}
-    return form.format(*(text.get(type(a), lambda a: f"T({a!r})")(a) for a in args))
+    return form.format(*(names[a] if isinstance(a, fx.Node) else _number(a) for a in args))
+
+
+def _number(value) -> str:
+    return f"T({value!r})".replace("inf", "INF")

@@ -1,6 +1,7 @@
 """What the printers of a trace share: the tensors they read and write, and how they are called."""
 
 import ctypes
+import math
 from string import Formatter
 
 import numpy as np
@@ -11,6 +12,20 @@ from companion.kernels.build import Untranslatable
 from companion.kernels.trace import Program, Trace
 
 COMPARISONS = ("gt", "ge", "lt", "le", "eq")
+# Operations that all languages write alike; each printer adds its own.
+ARITHMETIC = {
+    "add": "({0} + {1})",
+    "sub": "({0} - {1})",
+    "mul": "({0} * {1})",
+    "truediv": "({0} / {1})",
+    "neg": "(-{0})",
+    "square": "({0} * {0})",
+    "gt": "({0} > {1})",
+    "ge": "({0} >= {1})",
+    "lt": "({0} < {1})",
+    "le": "({0} <= {1})",
+    "eq": "({0} == {1})",
+}
 
 
 class Printed:
@@ -121,12 +136,14 @@ def operation(node, expressions: dict, language: str) -> tuple[str, tuple]:
     name, args, kwargs = name_of(node), node.args, node.kwargs
     if name == "clamp":
         ends = kwargs | dict(zip(("min", "max"), args[1:], strict=False))
-        args, kwargs = (args[0], ends.get("min"), ends.get("max")), {}
+        low, high = ends.get("min"), ends.get("max")
+        args = args[0], -math.inf if low is None else low, math.inf if high is None else high
+        kwargs = {}
     if name not in expressions:
         raise Untranslatable(f"its rule uses {name}, which has no {language} form")
     form = expressions[name]
     places = {int(place) for _, place, _, _ in Formatter().parse(form) if (place or "").isdigit()}
-    known = all(isinstance(a, fx.Node | bool | int | float | None) for a in args)
+    known = all(isinstance(a, fx.Node | bool | int | float) for a in args)
     if kwargs or not known or places != set(range(len(args))):
         raise Untranslatable(f"its rule calls {name} with arguments that have no {language} form")
     return form, args

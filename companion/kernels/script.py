@@ -7,30 +7,20 @@ from itertools import chain, count
 
 from torch import fx
 
-from companion.kernels.printed import name_of, operation
+from companion.kernels.printed import ARITHMETIC, operation
 from companion.kernels.trace import Trace
 
 # Operations of a rule as JavaScript expressions; `Play` holds the helpers (play/static/core.js).
-EXPRESSIONS = {
-    "add": "({0} + {1})",
-    "sub": "({0} - {1})",
-    "mul": "({0} * {1})",
-    "truediv": "({0} / {1})",
-    "neg": "(-{0})",
+EXPRESSIONS = ARITHMETIC | {
     "pow": "Math.pow({0}, {1})",
     "mod": "({0} - {1} * Math.floor({0} / {1}))",  # the sign of the divisor, as in Python
     "floordiv": "Math.floor({0} / {1})",
-    "gt": "({0} > {1})",
-    "ge": "({0} >= {1})",
-    "lt": "({0} < {1})",
-    "le": "({0} <= {1})",
     "eq": "({0} === {1})",
     "ne": "({0} !== {1})",
     "where": "({0} ? {1} : {2})",
     "lerp": "Play.lerp({0}, {1}, {2})",
     "maximum": "Math.max({0}, {1})",  # NaN wins, as in torch
     "minimum": "Math.min({0}, {1})",
-    "square": "({0} * {0})",
     "sqrt": "Math.sqrt({0})",
     "abs": "Math.abs({0})",
     "exp": "Math.exp({0})",
@@ -154,13 +144,13 @@ class Script:
         uses, lines = Counter(after for _, after in self.stores), []
         for node in nodes:
             if node not in names:
-                form, args = _form(node)
+                form, args = operation(node, EXPRESSIONS, "JavaScript")
                 for i, a in enumerate(args):
                     uses[a] += form.count(f"{{{i}}}") * isinstance(a, fx.Node)
         for node in nodes:
             if node in names:
                 continue
-            form, args = _form(node)
+            form, args = operation(node, EXPRESSIONS, "JavaScript")
             text = form.format(
                 *(names[a] if isinstance(a, fx.Node) else number_text(a) for a in args)
             )
@@ -191,16 +181,6 @@ def _arrays(fields: dict):
 
 def _constants(assigned: list[str]) -> list[str]:
     return [f"const {', '.join(assigned)};"] if assigned else []
-
-
-def _form(node) -> tuple[str, tuple]:
-    """Return the form of an operation and its arguments."""
-    name = name_of(node)
-    form, args = operation(node, EXPRESSIONS, "JavaScript")
-    if name == "clamp":
-        ends = zip(args[1:], (-math.inf, math.inf), strict=True)
-        args = (args[0], *(end if z is None else z for z, end in ends))
-    return form, args
 
 
 def number_text(value) -> str:

@@ -12,26 +12,16 @@ import torch
 from torch import fx
 
 from companion.kernels.build import Untranslatable
-from companion.kernels.printed import COMPARISONS, Printed, Tensors, name_of, operation
+from companion.kernels.printed import ARITHMETIC, COMPARISONS, Printed, Tensors, name_of, operation
 
 CHUNK = 1024  # elements that one program steps
 # As `companion.kernels.cpp.EXPRESSIONS`; division and root round as IEEE wants, in float32 too.
-EXPRESSIONS = {
-    "add": "({0} + {1})",
-    "sub": "({0} - {1})",
-    "mul": "({0} * {1})",
+EXPRESSIONS = ARITHMETIC | {
     "truediv": "tl.div_rn({0}, {1})",
-    "neg": "(-{0})",
-    "gt": "({0} > {1})",
-    "ge": "({0} >= {1})",
-    "lt": "({0} < {1})",
-    "le": "({0} <= {1})",
-    "eq": "({0} == {1})",
     "where": "tl.where({0}, {1}, {2})",
     "lerp": "tl.where({2} < 0.5, {0} + {2} * ({1} - {0}), {1} - ({1} - {0}) * (1.0 - {2}))",
     "maximum": "tl.where(({0} != {0}) | ({0} > {1}), {0}, {1})",  # NaN wins, as in torch
     "minimum": "tl.where(({0} != {0}) | ({0} < {1}), {0}, {1})",
-    "square": "({0} * {0})",
     "sqrt": "tl.sqrt_rn({0})",
     "abs": "tl.abs({0})",
     "exp": "tl.exp({0})",
@@ -101,9 +91,6 @@ class TritonKernel(Printed):
         form, args = operation(node, EXPRESSIONS, "Triton")
         if self.dtype == torch.float64:
             form = DOUBLE.get(form, form)  # what rounds rightly without being asked
-        if name_of(node) == "clamp":
-            ends = zip(args[1:], (-torch.inf, torch.inf), strict=True)
-            args = (args[0], *(end if z is None else z for z, end in ends))
         kind = TYPES[self.dtype]
         number = f"tl.full([], float('{{}}'), tl.float64).to({kind})".format
         texts = (names[a] if isinstance(a, fx.Node) else number(float(a)) for a in args)
