@@ -186,6 +186,7 @@ Play.dot = function (a, b) {
   return sum;
 };
 Play.norm = (a) => Math.hypot(...a);
+Play.norm1 = (a) => Play.sum(a.map(Math.abs));
 // n values f(0), ..., f(n - 1).
 Play.times = (n, f) => Array.from({ length: n }, (_, i) => f(i));
 Play.identity = (n) => Play.times(n, (i) => Play.times(n, (j) => (i === j ? 1 : 0)));
@@ -233,7 +234,7 @@ Play.eigh = function (A) {
 
 // exp(A): Taylor's series of A / 2**k, squared k times.
 Play.expm = function (A) {
-  const size = Math.max(...A.map((row) => Play.sum(row.map(Math.abs))));
+  const size = Math.max(...A.map(Play.norm1));
   const k = size > 0.5 ? Math.ceil(Math.log2(size / 0.5)) : 0;
   const small = A.map((row) => Array.from(row, (z) => z / 2 ** k));
   let sum = Play.identity(A.length), term = sum;
@@ -243,6 +244,30 @@ Play.expm = function (A) {
   }
   for (let i = 0; i < k; ++i) sum = Play.matmul(sum, sum);
   return sum;
+};
+
+// A memory: made by the first call with a key, then kept. A key is text, or a list of numbers.
+Play.memory = function () {
+  const kept = new Map();
+  return (key, make) => {
+    const text = String(key);
+    if (!kept.has(text)) kept.set(text, make());
+    return kept.get(text);
+  };
+};
+
+// -- gradients of toy problems --------------------------------------------------------------------
+
+// ADOPT's toy, a row a step: the gradients k² (one time in k) and -k of several runs. A uniform
+// number goes round the runs, each of which is as random as it should be; at each step the rare
+// gradient comes to about one run in k.
+Play.adoptToy = function (seed, k, steps, runs) {
+  const draws = Play.draws(seed);
+  const gradient = (luck) => (luck % 1 < 1 / k ? k * k : -k);
+  return Play.times(steps, () => {
+    const luck = draws.uniform();
+    return Float64Array.from({ length: runs }, (_, j) => gradient(luck + j / runs));
+  });
 };
 
 // -- gradients in a cycle -------------------------------------------------------------------------

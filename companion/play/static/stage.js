@@ -24,12 +24,10 @@
     const number = [...String(name)].reduce((sum, c) => sum + c.charCodeAt(0), 0);
     return { colour: PALETTE[(typeof name === "number" ? name : number) % PALETTE.length], dash: "" };
   };
-  Play.colour = (name) => look(name).colour;
-
   const mix = (map, share) => {
     const stops = STOPS[map];
     if (Number.isNaN(share)) return [128, 128, 128];
-    const at = Math.max(0, Math.min(1, share)) * (stops.length - 1);
+    const at = Play.clamp(share, 0, 1) * (stops.length - 1);
     const i = Math.min(stops.length - 2, Math.floor(at));
     return stops[i].map((z, k) => Math.round(z + (at - i) * (stops[i + 1][k] - z)));
   };
@@ -143,7 +141,7 @@
       return log ? Math.log(z / a) / Math.log(b / a) : (z - a) / (b - a);
     }
     static value(share, [a, b], log) {
-      const s = Math.max(0, Math.min(1, share));
+      const s = Play.clamp(share, 0, 1);
       return log ? a * (b / a) ** s : a + s * (b - a);
     }
 
@@ -195,7 +193,7 @@
       this.dots(xs, ys, { ...o, label: "", radius: 2 });
       this.dots(xs.slice(-1), ys.slice(-1), { ...o, label: "", radius: 5 });
     }
-    // Polygon; `of` the share of its colour.
+    // A polygon, filled.
     area(xs, ys, o = {}) {
       this.key(o, "area");
       const { colour } = look(o.colour);
@@ -207,7 +205,7 @@
     bars(xs, heights, width, o = {}) {
       this.key(o, "area");
       const { colour } = look(o.colour);
-      const zero = this.py(Math.max(this.y[0], Math.min(this.y[1], 0)));
+      const zero = this.py(Play.clamp(0, ...this.y));
       for (let i = 0; i < xs.length; ++i) {
         const [a, b, top] = [this.px(xs[i] - width / 2), this.px(xs[i] + width / 2), this.py(heights[i])];
         this.out.push(`<rect x="${a}" y="${Math.min(top, zero)}" width="${Math.max(0, b - a)}"
@@ -279,7 +277,7 @@
       [this.canvas.width, this.canvas.height] = [this.width * density, this.height * density];
       const { x0, x1, y0, y1 } = this.inner;
       const ink = this.canvas.getContext("2d");
-      ink.imageSmoothingEnabled = Boolean(o.smooth);
+      ink.imageSmoothingEnabled = false;
       ink.drawImage(small, x0 * density, y1 * density, (x1 - x0) * density, (y0 - y1) * density);
       if (o.label) {
         this.scaleBar = `<span class="play-bar"><span>${escape(o.label)}:</span> ${escape(Play.format(low, 2))}
@@ -345,14 +343,21 @@
 
   const choices = (c) => (typeof c.options === "function" ? c.options() : c.options);
 
+  const buttonOf = (words, action) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = words;
+    button.addEventListener("click", action);
+    return button;
+  };
+
   // A labelled native control; `read` and `write` turn its position into the value and back.
   const control = (c, change) => {
     const box = document.createElement("div");
     box.className = "play-control";
     const id = `play-${++ids}`;
     if (c.button) {
-      box.innerHTML = `<button type="button">${escape(c.label)}</button>`;
-      box.firstChild.addEventListener("click", () => change(c.button));
+      box.append(buttonOf(c.label, () => change(c.button)));
       return { box, row: "buttons", write() {} };
     }
     if (c.options) {
@@ -414,7 +419,7 @@
     }
     inside(x, y) {
       const [a, b] = [this.point.x || this.panel.x, this.point.y || this.panel.y];
-      const within = (z, [low, high]) => Number(Math.max(low, Math.min(high, z)).toPrecision(4));
+      const within = (z, [low, high]) => Number(Play.clamp(z, low, high).toPrecision(4));
       const snap = this.point.snap || ((p) => p);
       return snap([within(x, a), within(y, b)]);
     }
@@ -498,7 +503,7 @@
     if (c.options) return choices(c).includes(value) ? value : undefined;
     if (typeof usual === "number") {
       if (Number.isNaN(value)) return undefined;
-      return c.max === undefined ? value : Math.max(c.min, Math.min(c.max, value));
+      return c.max === undefined ? value : Play.clamp(value, c.min, c.max);
     }
     if (!Array.isArray(usual)) return usual === undefined ? undefined : value;
     const fits = Array.isArray(value) && value.length === usual.length;
@@ -537,7 +542,8 @@
         return;
       }
       this.takePlace();
-      new ResizeObserver(() => this.later()).observe(this.panelBox);
+      const resized = () => this.panelBox.clientWidth !== this.drawn && this.later();
+      new ResizeObserver(resized).observe(this.panelBox);
       new IntersectionObserver(([entry]) => entry.isIntersecting || this.pause()).observe(this);
       document.addEventListener("visibilitychange", () => document.hidden && this.pause());
       window.addEventListener("hashchange", () => this.follow());
@@ -564,7 +570,6 @@
       }
       home.classList.add("play-home");
       home.prepend(this);
-      this.redraw();
     }
 
     build() {
@@ -615,20 +620,12 @@
     }
 
     buildRun(box) {
-      const button = (words, action) => {
-        const made = document.createElement("button");
-        made.type = "button";
-        made.textContent = words;
-        made.addEventListener("click", action);
-        box.append(made);
-        return made;
-      };
-      this.playButton = button("Play", () => (this.timer ? this.pause() : this.play()));
-      button("Step", () => this.change({ step: this.values.step + 1 }));
-      button("To the start", () => this.change({ step: 0 }));
-      const words = { words: (v) => String(v) };
-      this.slider = control({ id: "step", label: "step", min: 0, max: 1, step: 1, ...words }, (c) => this.change(c));
-      box.append(this.slider.box);
+      this.playButton = buttonOf("Play", () => (this.timer ? this.pause() : this.play()));
+      const step = buttonOf("Step", () => this.change({ step: this.values.step + 1 }));
+      const back = buttonOf("To the start", () => this.change({ step: 0 }));
+      const slider = { id: "step", label: "step", min: 0, max: 1, step: 1, words: String };
+      this.slider = control(slider, (changes) => this.change(changes));
+      box.append(this.playButton, step, back, this.slider.box);
     }
 
     buildEnd(box) {
@@ -654,7 +651,7 @@
       if (!many) return;
       const last = many(this.values);
       if (atEnd && !("step" in changes)) this.values.step = last;
-      this.values.step = Math.max(0, Math.min(this.values.step, last));
+      this.values.step = Play.clamp(this.values.step, 0, last);
     }
     later() {
       if (this.waiting) return;
@@ -666,6 +663,7 @@
     redraw() {
       const [figure, v] = [this.figure, this.values];
       const began = performance.now();
+      this.drawn = this.panelBox.clientWidth;
       if (!this.result) this.result = figure.compute(v, this.data);
       const panels = Object.values(this.panels);
       for (const panel of panels) panel.begin();

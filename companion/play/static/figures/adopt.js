@@ -13,18 +13,6 @@
   const [STEPS, RUNS, EVERY] = [2000, 16, 20];
   const GAPS = [1, 0.7, 0.4, 0.15, 0.05, 0.02, 0.005, 0.001]; // 1 - β₂
 
-  // Gradients, a row a step. A uniform number goes round the runs, each of which is as random as
-  // it should be; at each step the rare gradient comes to about one run in k.
-  let kept = {};
-  const gradients = ({ seed, k }) => {
-    if (kept.seed !== seed) {
-      const draws = Play.draws(seed);
-      kept = { seed, luck: Play.times(STEPS, () => draws.uniform()) };
-    }
-    const gradient = (luck) => (luck % 1 < 1 / k ? k * k : -k);
-    return kept.luck.map((z) => Float64Array.from({ length: RUNS }, (_, j) => gradient(z + j / RUNS)));
-  };
-
   // The iterates of a rule, for all runs at once.
   const race = (name, rows, v, gap, every) => Play.run(Play.rules[FOUR[name].rule], {
     x0: new Float64Array(RUNS),
@@ -36,15 +24,11 @@
   });
 
   // Where the median run ends, for each rule and β₂; another β₂ of the reader's needs no new map.
-  let map = {};
-  const ends = (rows, v) => {
-    const key = [v.k, v.beta1, v.lr, v.seed].join();
-    if (map.key !== key) {
-      const at = (name) => GAPS.map((gap) => Play.median(race(name, rows, v, gap, STEPS)[1]));
-      map = { key, ends: Object.fromEntries(NAMES.map((name) => [name, at(name)])) };
-    }
-    return map.ends;
-  };
+  const once = Play.memory();
+  const ends = (rows, v) => once([v.k, v.beta1, v.lr, v.seed], () => {
+    const at = (name) => GAPS.map((gap) => Play.median(race(name, rows, v, gap, STEPS)[1]));
+    return Object.fromEntries(NAMES.map((name) => [name, at(name)]));
+  });
 
   Play.define("adopt", {
     title: "Adam, ADOPT and the two rules between, on ADOPT's toy",
@@ -64,9 +48,9 @@
         title: "where x ends, for each β₂", x: [1.15, 0.00085], y: [-1.1, 1.1], xlog: true,
         xticks: [1, 0.1, 0.01, 0.001], xlabel: "1 − β₂ (press to choose)", ylabel: "last x" },
     ],
-    press: { ends: (x) => ({ gap: Number(Math.max(0.001, Math.min(1, x)).toPrecision(3)) }) },
+    press: { ends: (x) => ({ gap: Number(Play.clamp(x, 0.001, 1).toPrecision(3)) }) },
     compute(v) {
-      const rows = gradients(v);
+      const rows = Play.adoptToy(v.seed, v.k, STEPS, RUNS);
       const paths = {};
       for (const name of NAMES) {
         const way = race(name, rows, v, v.gap, EVERY);

@@ -7,9 +7,8 @@
   const ORDERS = ["reshuffled", "with replacement"];
 
   // What the games draw: a row a draw, with a ball for each game. No label changes it: kept.
-  const kept = {};
-  const drawn = (n, seed) =>
-    (kept[`${n} ${seed}`] ||= ORDERS.map((order) => sample(order, n, seed)));
+  const once = Play.memory();
+  const drawn = (n, seed) => once([n, seed], () => ORDERS.map((order) => sample(order, n, seed)));
   const sample = (order, n, seed) => {
     const draws = Play.draws(seed, ORDERS.indexOf(order));
     const rows = Play.times(EPOCHS * n, () => new Uint8Array(GAMES));

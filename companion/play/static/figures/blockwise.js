@@ -15,7 +15,7 @@
   const [ONE, EACH] = Object.keys(PRESETS);
   const PAINTED = "painted";
 
-  const whole = (z) => Math.max(0, Math.min(D - 1, Math.round(z)));
+  const whole = (z) => Play.clamp(Math.round(z), 0, D - 1);
   const labelsOf = (v) => (v.partition === PAINTED ? v.labels.map(whole) : PRESETS[v.partition]);
   const rows = (labels) => Math.min(D, Math.max(4, Math.max(...labels) + 2)); // one to spare
   // Coordinate i goes into block b.
@@ -77,7 +77,8 @@
     return { blocks: used.length, lambda, kappa, lr, curve, loss: curve.at(-1) };
   };
 
-  let kept = {};
+  // The Hessian, and what is said of each of the partitions beside the reader's.
+  const once = Play.memory();
   Play.define("blockwise", {
     title: "A partition to paint, its constant, and what blockwise Adam makes of it",
     controls: [
@@ -104,13 +105,12 @@
       paint: (x, y, v) => paint(v, whole(x - 1), whole(y - 1)),
     },
     compute(v) {
-      const key = String([v.ratio, v.mix]);
-      if (kept.key !== key) {
+      const { made, refs } = once([v.ratio, v.mix], () => {
         const made = problem(v);
         const refs = Object.entries(PRESETS).map(([name, labels]) => [name, measure(made, labels)]);
-        kept = { key, made, refs: Object.fromEntries(refs) };
-      }
-      const { made, refs } = kept, labels = labelsOf(v);
+        return { made, refs: Object.fromEntries(refs) };
+      });
+      const labels = labelsOf(v);
       return { H: made.H, labels, refs, own: refs[v.partition] || measure(made, labels) };
     },
     say({ own, refs }) {

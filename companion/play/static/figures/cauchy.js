@@ -5,23 +5,19 @@
 (() => {
   const [MOST, TRIALS] = [30, 64];
   const NS = Play.times(MOST - 2, (i) => i + 3);
-  const size = (row) => Play.sum(row.map(Math.abs));
   const MATRICES = {
     "the Hessian": (H) => H,
-    "diagonal, rows as heavy": (H) => H.map((a, i) => a.map((_, j) => (i === j ? size(a) : 0))),
-    "all entries equal": (H) => H.map((a) => a.map(() => Play.mean(H.map(size)) / a.length)),
+    "diagonal, rows as heavy": (H) => H.map((a, i) => a.map((_, j) => (i === j ? Play.norm1(a) : 0))),
+    "all entries equal": (H) => H.map((a) => a.map(() => Play.mean(H.map(Play.norm1)) / a.length)),
   };
 
   // Cauchy numbers are tangents of uniform angles. For each trial a list of probes.
-  let kept = {};
-  const probes = (seed, d) => {
-    if (kept.key !== `${seed},${d}`) {
-      const draws = Play.draws(seed);
-      const probe = () => Play.times(d, () => Math.tan(Math.PI * (draws.uniform() - 0.5)));
-      kept = { key: `${seed},${d}`, trials: Play.times(TRIALS, () => Play.times(MOST, probe)) };
-    }
-    return kept.trials;
-  };
+  const once = Play.memory();
+  const probes = (seed, d) => once([seed, d], () => {
+    const draws = Play.draws(seed);
+    const probe = () => Play.times(d, () => Math.tan(Math.PI * (draws.uniform() - 0.5)));
+    return Play.times(TRIALS, () => Play.times(MOST, probe));
+  });
 
   const put = (sorted, z) => {
     let i = sorted.length;
@@ -87,7 +83,7 @@
     ],
     compute(v, { H, factors }) {
       const rows = MATRICES[v.matrix](H);
-      const norm = Play.sum(rows.map(size));
+      const norm = Play.sum(rows.map(Play.norm1));
       const trials = probes(v.seed, H.length).map((vs) => trial(rows, vs));
       const divide = (list) => list.map(([z, e], i) => [z / factors[i], e / factors[i]]);
       const [one, all] = [trials[0], {}];

@@ -7,19 +7,6 @@
   const LOOKS = { "with the clip": { colour: 0 }, "without": { colour: "ADOPT" } };
   const [CALLS, RUNS, EVERY] = [3000, 16, 10];
 
-  // A uniform number a call goes round the runs, so that about one in k has the rare gradient.
-  let kept = {};
-  const gradients = ({ seed, k, zero }) => {
-    if (kept.seed !== seed) {
-      const draws = Play.draws(seed);
-      kept = { seed, luck: Play.times(CALLS, () => draws.uniform()) };
-    }
-    const gradient = (luck) => (luck % 1 < 1 / k ? k * k : -k);
-    const rows = kept.luck.map((z) => Float64Array.from({ length: RUNS }, (_, j) => gradient(z + j / RUNS)));
-    if (zero) rows[0].fill(0);
-    return rows;
-  };
-
   Play.define("clip", {
     title: "ADOPT with its clip and without",
     controls: [
@@ -38,7 +25,8 @@
         alt: "x against calls with the clip and without, median and quartiles." },
     ],
     compute(v) {
-      const rows = gradients(v);
+      const rows = Play.adoptToy(v.seed, v.k, CALLS, RUNS);
+      if (v.zero) rows[0].fill(0);
       const [paths, rare] = [{}, []];
       let first = 0; // the second gradient over √v, where the first one was zero
       for (const [name, rule] of Object.entries(RULES)) {

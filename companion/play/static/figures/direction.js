@@ -18,14 +18,8 @@
   const mean = (ratio) => ratio / Math.sqrt(1 + ratio * ratio);
   const wrong = (ratio, beta1) => phi(-Math.abs(ratio) * Math.sqrt((1 + beta1) / (1 - beta1)));
 
-  let kept = {};
-  const noise = (seed) => {
-    if (kept.seed !== seed) {
-      const draws = Play.draws(seed);
-      kept = { seed, z: Play.times(2 * (START + STEPS), draws.normal) };
-    }
-    return kept.z;
-  };
+  const once = Play.memory();
+  const noise = (seed) => once(seed, () => Play.times(2 * (START + STEPS), Play.draws(seed).normal));
   // Steps of Adam, turned round and in units of η, a list for each coordinate.
   const run = (v) => {
     const z = noise(v.seed);

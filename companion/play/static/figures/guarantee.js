@@ -28,7 +28,7 @@
   // Both steps s⋆/K from there, each with its guarantee ‖g‖∗²/(2K) and the true decrease.
   const compare = (H, L, degrees) => {
     const [x, g] = place(H, degrees);
-    const dual = { SGD: Play.norm(g), SignSGD: Math.abs(g[0]) + Math.abs(g[1]) };
+    const dual = { SGD: Play.norm(g), SignSGD: Play.norm1(g) };
     const steps = {};
     for (const name of Object.keys(NAMES)) {
       const lr = name === "SGD" ? 1 / L[name] : dual[name] / L[name];

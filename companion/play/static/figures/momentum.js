@@ -5,7 +5,6 @@
 (() => {
   const RULES = { "heavy ball": "Momentum", Nesterov: "Nesterov" };
   const [A, MU, STEPS] = [[0.02, 4], [0, 0.98], 400];
-  const within = (z, [low, high]) => Math.max(low, Math.min(high, z));
   const isAhead = (v) => v.method === "Nesterov";
 
   // The roots on ½ λ x², a = ηλ: pairs of a real and an imaginary part, the larger one first.
@@ -27,7 +26,7 @@
 
   const critical = (v) => {
     const [a, r] = [v.at[0], Math.sqrt(v.at[0])];
-    return { at: [a, within(isAhead(v) ? (1 - r) / (1 + r) : (1 - r) ** 2, MU)] };
+    return { at: [a, Play.clamp(isAhead(v) ? (1 - r) / (1 + r) : (1 - r) ** 2, ...MU)] };
   };
   const tuned = (v) => {
     const root = Math.sqrt(v.kappa);
@@ -35,12 +34,13 @@
     return { at: isAhead(v) ? [1, rho] : [4 / (1 + 1 / root) ** 2, rho * rho] };
   };
 
-  const maps = {}; // the rates of a method over the plane, NaN where it diverges
-  const map = (ahead) => {
+  // The rates of a method over the plane, NaN where it diverges.
+  const once = Play.memory();
+  const map = (ahead) => once(ahead, () => {
     const row = (mu) => Play.linspace(0.0125, 3.9875, 160).map((a) =>
       (a < borders(mu, ahead)[2] ? rate(roots(a, mu, ahead)) : NaN));
-    return (maps[ahead] = maps[ahead] || Play.linspace(0.0049, 0.9751, 100).map(row));
-  };
+    return Play.linspace(0.0049, 0.9751, 100).map(row);
+  });
 
   Play.define("momentum", {
     title: "The damping diagram of momentum",
@@ -61,7 +61,7 @@
         ylabel: "x / x₀" },
     ],
     compute(v) {
-      const [a, mu, ahead] = [within(v.at[0], A), within(v.at[1], MU), isAhead(v)];
+      const [a, mu, ahead] = [Play.clamp(v.at[0], ...A), Play.clamp(v.at[1], ...MU), isAhead(v)];
       const each = v.kappa > 1 ? [1, 1 / v.kappa] : [1]; // eigenvalues
       const pairs = each.map((z) => roots(a * z, mu, ahead));
       const rates = pairs.map(rate);

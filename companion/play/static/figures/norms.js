@@ -23,7 +23,6 @@
     },
     free: (g) => root(labels, g).length.some((z, b) => z === 0 && labels.includes(b)),
   });
-  const total = (z) => Play.sum(z.map(Math.abs));
   const largest = (z) => Math.max(...z.map(Math.abs));
   // Norm, dual norm, a step u of norm one with the largest ⟨g, u⟩, and whether there are others.
   const NORMS = {
@@ -35,7 +34,7 @@
       free: (g) => !Play.norm(g),
     },
     "ℓ1": {
-      norm: total,
+      norm: Play.norm1,
       dual: largest,
       best: (g) => {
         const at = g.findIndex((z) => Math.abs(z) === largest(g));

@@ -22,14 +22,12 @@
   };
 
   // What depends on n alone: the sign of the drift in the middle of each cell.
-  let known = {};
-  const mapOf = (n) => {
-    if (known.n === n) return known;
+  const once = Play.memory();
+  const mapOf = (n) => once(n, () => {
     const middles = Play.times(CELLS, (i) => (i + 0.5) / CELLS), cycle = cycleOf(n);
-    const wrong = middles.map((b) =>
+    return middles.map((b) =>
       middles.map((s) => +(Play.cyclicDrift(b * BETA1, 1 - 10 ** (-4 * s), cycle) < 0)));
-    return (known = { n, wrong });
-  };
+  });
 
   // Whether the steep sample comes, for each run at steps 1, 2, ... in turn.
   const steep = (v) => {
@@ -86,7 +84,7 @@
       const away = paths.map((xs) => Play.median(xs.map((x) => Math.abs(x + 2))));
       const [quarter, end] = [away[(STEPS / EVERY) / 4], away[STEPS / EVERY]];
       return {
-        ...mapOf(v.n),
+        wrong: mapOf(v.n),
         paths,
         middle,
         fate: end < 0.1 ? "it has arrived" : end > quarter ? "it moves away" : "it is on its way",

@@ -20,12 +20,7 @@
   };
   const NORMS = { two: "‖H‖₂", one: "‖H‖₁,₁/d", lambda: "Λ/d", signs: "‖H‖∞→1/d" };
 
-  const kept = new Map();
-  const once = (key, make) => {
-    const text = String(key);
-    if (!kept.has(text)) kept.set(text, make());
-    return kept.get(text);
-  };
+  const once = Play.memory();
 
   const drawn = (seed) => {
     const draws = Play.draws(seed);
@@ -58,7 +53,7 @@
   };
   const norms = ({ H }, v) => ({
     two: Math.max(...SPECTRA[v.spectrum]), // no rotation changes it
-    one: Play.sum(H.map((row) => Play.sum(row.map(Math.abs)))) / D,
+    one: Play.sum(H.map(Play.norm1)) / D,
     lambda: Play.smoothness(H, H.map((_, i) => i)) / D,
     signs: signNorm(H) / D,
   });

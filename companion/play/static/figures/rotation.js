@@ -46,11 +46,10 @@
     return { way: ways[angle], native, losses, gaps, sizes };
   };
 
-  const within = ([low, high], z) => Math.max(low, Math.min(high, z));
   // The point rides on the curve of a rule that notices, if there is one.
   const onCurve = ({ of, range }, { angle, step }) => {
     const carrier = of.Adam || of.SignSGD || Object.values(of)[0];
-    return [angle[0], carrier ? within(range, carrier.losses[angle[0]][step]) : range[0]];
+    return [angle[0], carrier ? Play.clamp(carrier.losses[angle[0]][step], ...range) : range[0]];
   };
 
   const words = (name, { losses, gaps, sizes }, { angle, step }) => {
@@ -115,7 +114,7 @@
       }
       for (const [name, z] of rules) {
         plane.way(z.way.slice(0, v.step + 1).map(native ? to : (x) => x), { colour: name });
-        loss.line(ANGLES, z.losses.map((y) => within(range, y[v.step])), { colour: name, label: name });
+        loss.line(ANGLES, z.losses.map((y) => Play.clamp(y[v.step], ...range)), { colour: name, label: name });
       }
     },
   });

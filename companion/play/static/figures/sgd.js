@@ -66,8 +66,8 @@
   // -- the runs
 
   // Which samples each run sees at each step, eight to a whole number; a stream for every eight.
-  const kept = {};
-  const drawn = (seed, k) => (kept[[seed, k]] = kept[[seed, k]] || draw(seed, k));
+  const once = Play.memory();
+  const drawn = (seed, k) => once([seed, k], () => draw(seed, k));
   const draw = (seed, k) => {
     const draws = Play.draws(seed, k);
     const index = new Uint8Array(8 * STEPS * RUNS);
@@ -100,8 +100,8 @@
   const gapOf = ({ H }) => (a, b) => (H[0][0] * a * a + 2 * H[0][1] * a * b + H[1][1] * b * b) / 2;
 
   const inside = ([B, eta]) => [
-    Math.max(1, Math.min(32, Math.round(B))),
-    Number(Math.max(0.02, Math.min(2.4, eta)).toPrecision(3)),
+    Play.clamp(Math.round(B), 1, 32),
+    Number(Play.clamp(eta, 0.02, 2.4).toPrecision(3)),
   ];
 
   Play.define("sgd", {
@@ -155,7 +155,7 @@
       const top = Math.max(...r.exact.filter(Number.isFinite), 10);
       const least = Math.min(...[...r.exact, ...r.mean].filter((z) => z > 0));
       loss.range([0, STEPS], [
-        Math.max(1e-12, Math.min(1e-2, power(least / 3, Math.floor))),
+        Play.clamp(power(least / 3, Math.floor), 1e-12, 1e-2),
         Math.min(1e8, power(top, Math.ceil)),
       ]);
       loss.band(steps, r.low, r.high, { colour: 0, label: "10–90 % of runs" });
