@@ -3,7 +3,7 @@
 Every optimizer with each structure of `tests.cases`, 500 steps of given gradients of seven entries
 over six decades, in double precision. *difference* is the largest one in x and in all arrays of the
 state, relative to the largest value that the array has had so far. *bytes* is the printed text.
-*ns* is the time of one step of a walker of two entries in V8, the median of five runs.
+*ns* is the time of one step of a walker of two entries in V8, the median of six runs.
 
 Ten seconds on one core: ``python -m benchmarks.javascript``.
 """

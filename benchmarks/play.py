@@ -12,8 +12,9 @@ import statistics
 import pandas as pd
 from playwright.sync_api import sync_playwright
 
-from companion.play import playable
+from companion.play import playable as play
 from tests.conftest import BROWSER, FLAGS
+from tests.test_html import HTML
 from tests.test_play import FIGURES, Reader
 
 KEYS = ["ArrowRight"] * 6 + ["ArrowLeft"] * 4 + ["End", "Home"]
@@ -23,8 +24,12 @@ def took(reader) -> float:
     return float(reader.figure.get_attribute("data-took"))
 
 
+def size(script) -> int:
+    """Return the bytes of a script as the pages load it."""
+    return (HTML / "_static" / "play" / script).stat().st_size
+
+
 def row(browser, name, path) -> dict:
-    size = len(playable.source(f"figures/{name}.js").encode())
     with Reader(browser, path.as_uri(), name) as reader:
         first, changes = took(reader), []
         for slider in reader.figure.locator("input[type=range]").all():
@@ -33,8 +38,8 @@ def row(browser, name, path) -> dict:
                 reader.settle()
                 changes.append(took(reader))
     median = statistics.median(changes)
-    return {"figure": name, "page": path.stem, "bytes": size, "first": first, "median": median,
-            "largest": max(changes), "changes": len(changes)}  # fmt: skip
+    return {"figure": name, "page": path.stem, "bytes": size(f"figures/{name}.js"), "first": first,
+            "median": median, "largest": max(changes), "changes": len(changes)}  # fmt: skip
 
 
 def main():
@@ -42,11 +47,8 @@ def main():
         browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
         print(pd.DataFrame(row(browser, *figure) for figure in FIGURES).to_string(index=False))
         browser.close()
-    sizes = {name: len(playable.source(name).encode()) for name in playable.SCRIPTS}
-    total = sum(sizes.values()) + sum(
-        len(playable.source(f"figures/{name}.js").encode()) for name in playable.names()
-    )
-    print(f"shared scripts: {sizes}; all scripts: {total} bytes")
+    shared = {script: size(script) for script in play.SHARED}
+    print(f"shared scripts: {shared}; all: {sum(map(size, play.scripts(play.names())))} bytes")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Playable figures as a reader uses them: by keys, pointer and links, with and without scripts."""
 
 import json
-import re
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,12 +14,7 @@ from tests.play.own import printed_example
 from tests.test_browser import STILL, WIDTH
 from tests.test_html import HTML, PAGES
 
-FIGURE = re.compile(r'<play-figure[^>]* name="([\w-]+)"')
-FIGURES = [
-    (name, path)
-    for path in PAGES
-    for name in dict.fromkeys(FIGURE.findall(path.read_text(encoding="utf-8")))
-]
+FIGURES = [(name, path) for path in PAGES for name in play.shown(path.read_text(encoding="utf-8"))]
 each = pytest.mark.parametrize(
     ("name", "path"), FIGURES, ids=lambda z: z if isinstance(z, str) else z.stem
 )
@@ -246,23 +240,25 @@ def test_a_broken_link_does_no_harm(browser, reader):
         assert other.said == []
 
 
+def output(shown, folder) -> str:
+    """Return the address of a page that holds what a notebook's cell shows, and nothing else."""
+    page = folder / "output.html"
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>output</title>'
+    page.write_text(head + shown.standalone(), encoding="utf-8")
+    return page.as_uri()
+
+
 @pytest.mark.parametrize("name", play.names())
 def test_a_figure_stands_alone_in_the_output_of_a_notebook(browser, tmp_path, name):
     shown = play.figure(name, of="fig-elsewhere", data=getattr(case(name), "DATA", None))
-    page = tmp_path / "output.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>output</title>'
-    page.write_text(head + shown.standalone(), encoding="utf-8")
-    with Reader(browser, page.as_uri(), name) as reader:
+    with Reader(browser, output(shown, tmp_path), name) as reader:
         assert reader.figure.locator("svg").first.is_visible()
         assert reader.said == []
 
 
 def test_a_rule_of_the_readers_own_has_a_box_and_a_slider(browser, tmp_path):
     _, shown = printed_example()
-    page = tmp_path / "output.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>output</title>'
-    page.write_text(head + shown.standalone(), encoding="utf-8")
-    with Reader(browser, page.as_uri(), "race") as reader:
+    with Reader(browser, output(shown, tmp_path), "race") as reader:
         box = reader.figure.get_by_role("checkbox", name="Between")
         assert box.is_checked()
         assert "Between" in reader.state()

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def set_options(app, config):
 def write_play_scripts():
     """Write the scripts of playable figures, the rules printed from the package among them."""
     shutil.rmtree(STATIC, ignore_errors=True)
-    for name in (play.STYLES, *play.SCRIPTS, *(f"figures/{name}.js" for name in play.names())):
+    for name in (play.STYLES, *play.scripts(play.names())):
         path = STATIC / "play" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         text = play.source(name)
@@ -42,10 +41,10 @@ def write_play_scripts():
 
 def add_play_scripts(app, pagename, templatename, context, doctree):
     """A page with playable figures loads the scripts of these, in order; no other page does."""
-    found = re.findall(r'<play-figure[^>]* name="([\w-]+)"', context.get("body") or "")
+    found = play.shown(context.get("body") or "")
     if found:
         app.add_css_file(f"play/{play.STYLES}")
-        for name in (*play.SCRIPTS, *(f"figures/{name}.js" for name in dict.fromkeys(found))):
+        for name in play.scripts(found):
             app.add_js_file(f"play/{name}", loading_method="defer")
 
 

@@ -42,8 +42,9 @@ def ways() -> dict:
 def draw() -> plt.Figure:
     """Return the picture: paths, and loss."""
     figure, (plane, loss) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
-    plot.paths(LANDSCAPE, ways(), *PLANE, minimiser=(0, 0), ax=plane)
-    for name, way in ways().items():
+    drawn = ways()
+    plot.paths(LANDSCAPE, drawn, *PLANE, minimiser=(0, 0), ax=plane)
+    for name, way in drawn.items():
         loss.plot(LANDSCAPE(way), label=name, **(plot.look(name) | {"marker": ""}))
     loss.set(xlabel="step", ylabel="f(x)", yscale="log", ylim=(1e-8, None))
     loss.legend()

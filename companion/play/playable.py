@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -11,9 +12,9 @@ from companion.play.rules import RULES, rules_js
 from companion.plot.theme import LOOKS
 
 STATIC = files("companion.play") / "static"
-# In the order in which they are loaded; `rules.js` is printed, the others are files.
-SCRIPTS = ("core.js", "rules.js", "figure.js", "stage.js")
+SHARED = ("core.js", "rules.js", "figure.js", "stage.js")  # `rules.js` is printed
 STYLES = "play.css"
+ELEMENT = re.compile(r'<play-figure[^>]* name="([\w-]+)"')
 
 
 def names() -> list[str]:
@@ -26,6 +27,28 @@ def names() -> list[str]:
     """
     found = (STATIC / "figures").iterdir()
     return sorted(path.name.removesuffix(".js") for path in found if path.name.endswith(".js"))
+
+
+def shown(page: str) -> list[str]:
+    """Return the names of the figures in the HTML of a page, each once.
+
+    Examples
+    --------
+    >>> shown(figure("race").element())
+    ['race']
+    """
+    return list(dict.fromkeys(ELEMENT.findall(page)))
+
+
+def scripts(figures) -> list[str]:
+    """Return the names of the scripts that some figures need, in the order of their loading.
+
+    Examples
+    --------
+    >>> scripts(["race"])
+    ['core.js', 'rules.js', 'figure.js', 'stage.js', 'figures/race.js']
+    """
+    return [*SHARED, *(f"figures/{name}.js" for name in figures)]
 
 
 @cache
@@ -85,8 +108,7 @@ class Playable:
 
     def standalone(self) -> str:
         """Return HTML that needs nothing from elsewhere: element, scripts and style."""
-        scripts = (*SCRIPTS, f"figures/{self.name}.js")
-        text = "".join(f"<script>{source(name)}</script>" for name in scripts)
+        text = "".join(f"<script>{source(name)}</script>" for name in scripts([self.name]))
         return f"<style>{source(STYLES)}</style>{text}{self.element()}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):

@@ -2,17 +2,16 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from companion import play
 from companion.kernels.javascript import module
 from companion.optim.stack import Labels, Stack
+from companion.play.playable import STATIC
+from companion.play.rules import RULES
 
-STATIC = Path(play.__file__).parent / "static"
 # JSON knows no NaN, no infinity and no -0, and writes typed arrays as objects.
 WRITE = """
 globalThis.written = (value) => JSON.stringify(value, (_, z) => {
@@ -51,6 +50,14 @@ class Engine:
         names = "".join(f"const {name} = {literal(z)};\n" for name, z in values.items())
         text = self.context.eval(f"written((() => {{\n{names}return {expression};\n}})())")
         return json.loads(text, object_hook=_number)
+
+
+def with_figures(*names) -> Engine:
+    """Return an engine that has all rules, and these figures."""
+    engine = Engine(RULES)
+    for path in ("figure.js", *(f"figures/{name}.js" for name in names)):
+        engine.load(path)
+    return engine
 
 
 def _number(found: dict):

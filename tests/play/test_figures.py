@@ -8,7 +8,7 @@ from tests.naming import label
 from tests.play.cases import NAMES, case, each, has_in_order, numbers
 from tests.play.engine import Engine, literal
 
-SCRIPTS = [*play.SCRIPTS, *(f"figures/{name}.js" for name in play.names())]
+SCRIPTS = play.scripts(play.names())
 
 
 def served(path):

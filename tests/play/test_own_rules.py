@@ -8,11 +8,10 @@ import torch
 
 from companion import play
 from companion.optim import SGD
-from companion.play.rules import RULES
 from companion.problems import beale, gradient
 from companion.simulate import trajectory
 from tests.play.cases import numbers
-from tests.play.engine import Engine, literal
+from tests.play.engine import literal, with_figures
 from tests.play.own import printed_example
 from tools import race
 
@@ -28,9 +27,7 @@ def example():
 @pytest.fixture(scope="module")
 def v8(example):
     """The race on a page that has the scripts and the reader's rule."""
-    engine = Engine(RULES)
-    for path in ("figure.js", "figures/race.js"):
-        engine.load(path)
+    engine = with_figures("race")
     for script in SCRIPT.findall(example[1].element()):
         engine.context.eval(script)
     engine.context.eval("Object.assign(Play.rules, PlayRules); var figure = Play.figures.race;")
@@ -73,9 +70,7 @@ def test_its_label_is_its_own():
 
 
 def test_the_picture_of_the_landing_page_shows_the_race_before_anybody_plays():
-    engine = Engine(RULES)
-    for path in ("figure.js", "figures/race.js"):
-        engine.load(path)
+    engine = with_figures("race")
     engine.context.eval("var v = Play.values(Play.figures.race), r = Play.figures.race.compute(v);")
     assert engine.call("[v.step, ...v.start]") == [race.STEPS, *race.START]
     ways, drawn = engine.call("Object.entries(r.ways).map(([k, z]) => [k, z])"), race.ways()
