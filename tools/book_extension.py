@@ -7,7 +7,6 @@ from pathlib import Path
 
 from jupyter_cache import get_cache
 from PIL import Image
-from rjsmin import jsmin
 
 from companion.play import playable as play
 
@@ -32,11 +31,11 @@ def set_options(app, config):
 def write_play_scripts():
     """Write the scripts of playable figures, the rules printed from the package among them."""
     shutil.rmtree(STATIC, ignore_errors=True)
-    for name in (play.STYLES, *play.scripts(play.names())):
+    texts = {name: play.served(name) for name in play.scripts(play.names())}
+    for name, text in (texts | {play.STYLES: play.source(play.STYLES)}).items():
         path = STATIC / "play" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = play.source(name)
-        path.write_text(jsmin(text) if path.suffix == ".js" else text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
 
 
 def add_play_scripts(app, pagename, templatename, context, doctree):

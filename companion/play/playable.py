@@ -64,6 +64,20 @@ def source(name: str) -> str:
     return f"{rules_js()}Play.looks = {json.dumps(looks)};\n"
 
 
+def served(name: str) -> str:
+    """Return a script as a page loads it: without indentation and the lines that are comments.
+
+    No line is changed besides, so that texts stay as they are.
+
+    Examples
+    --------
+    >>> len(served("core.js")) < len(source("core.js"))
+    True
+    """
+    lines = (line.strip() for line in source(name).splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
+
+
 def _dash(line) -> str:
     """Return a line style of matplotlib as SVG writes it."""
     return "" if line == "-" else " ".join(f"{2.5 * z:g}" for z in line[1])
@@ -108,7 +122,7 @@ class Playable:
 
     def standalone(self) -> str:
         """Return HTML that needs nothing from elsewhere: element, scripts and style."""
-        text = "".join(f"<script>{source(name)}</script>" for name in scripts([self.name]))
+        text = "".join(f"<script>{served(name)}</script>" for name in scripts([self.name]))
         return f"<style>{source(STYLES)}</style>{text}{self.element()}"
 
     def _repr_mimebundle_(self, include=None, exclude=None):

@@ -6,14 +6,9 @@ import torch
 from companion.play import playable as play
 from tests.naming import label
 from tests.play.cases import NAMES, case, each, has_in_order, numbers
-from tests.play.engine import Engine, literal
+from tests.play.engine import Engine, literal, with_figures
 
 SCRIPTS = play.scripts(play.names())
-
-
-def served(path):
-    """Return a script as a page of the book loads it."""
-    return pytest.importorskip("rjsmin").jsmin(play.source(path))
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +16,7 @@ def v8():
     engine = Engine()
     for path in SCRIPTS:
         if path != "stage.js":  # it needs a page
-            engine.context.eval(served(path))
+            engine.context.eval(play.served(path))
     return engine
 
 
@@ -72,6 +67,12 @@ def test_a_figure_is_complete(v8, name):
     assert isinstance(run(v8, name, {})[2], str)
 
 
+def test_what_a_page_loads_says_what_is_written(v8):
+    written = with_figures(*NAMES)
+    for name, settings in each():
+        assert run(v8, name, settings)[2] == run(written, name, settings)[2]
+
+
 def test_the_scripts_stay_small():
-    sizes = {path: len(served(path).encode()) for path in SCRIPTS}
+    sizes = {path: len(play.served(path).encode()) for path in SCRIPTS}
     assert sum(sizes.values()) <= 150_000, sizes
