@@ -7,6 +7,7 @@ from companion.optim import SGD, AdaGrad, RMSprop
 from companion.play import Draws
 from companion.problems import RareJump
 from companion.simulate import trajectory
+from tests.play.cases import once
 
 PICTURE = "book/foundations/03_adagrad_rmsprop.html"
 SETTINGS = [
@@ -41,6 +42,7 @@ def denominators(name, g, alpha):
     return (weights @ g.square()).sqrt() + EPS[name]
 
 
+@once
 def runs(v):
     """Return name → step size, iterates (steps + 1, 2) and sizes of steps (steps, 2)."""
     f, found = problem(v), {}

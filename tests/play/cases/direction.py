@@ -5,6 +5,7 @@ import torch
 from companion.optim import Adam
 from companion.play import Draws
 from companion.simulate import trajectory
+from tests.play.cases import once
 
 PICTURE = "book/foundations/04_adam.html"
 SETTINGS = [
@@ -18,6 +19,7 @@ SETTINGS = [
 START, STEPS = 1000, 3000
 
 
+@once
 def steps(v):
     """Return Adam's steps, turned round, in units of η: (STEPS, 2)."""
     z = torch.from_numpy(Draws(v["seed"]).normal((START + STEPS, 2)))

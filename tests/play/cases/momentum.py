@@ -6,6 +6,7 @@ import torch
 from companion.optim import SGD
 from companion.simulate import trajectory
 from companion.theory import momentum_limit
+from tests.play.cases import once
 
 PICTURE = "book/foundations/02_momentum.html"
 SETTINGS = [
@@ -35,6 +36,7 @@ def eigenvalues(v):
     return [np.linalg.eigvals(matrix(a * z, mu, nesterov)) for z in shares], shares
 
 
+@once
 def run(v):
     (lr, mu), nesterov = v["at"], v["method"] == "Nesterov"
     shares = torch.tensor(eigenvalues(v)[1], dtype=torch.float64)

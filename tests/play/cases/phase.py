@@ -9,6 +9,7 @@ from companion.play import Draws
 from companion.problems import Function2
 from companion.simulate import trajectory
 from companion.theory import cyclic_drift, cyclic_threshold, kappa, skewness_threshold
+from tests.play.cases import once
 
 PICTURE = "book/convergence/03_phase_transition.html"
 SETTINGS = [
@@ -51,6 +52,7 @@ def now(v):
     return drawn.repeat_interleave(n, 1)[:, :STEPS] == phase
 
 
+@once
 def paths(v):
     """Return x at every tenth step, (times, runs)."""
     came = now(v)

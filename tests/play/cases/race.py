@@ -8,6 +8,7 @@ from companion import optim
 from companion.play import Draws
 from companion.problems import beale, gradient, ravine, rosenbrock, saddle, turned
 from companion.simulate import trajectory
+from tests.play.cases import once
 
 PICTURE = "book/index.html"
 SETTINGS = [
@@ -45,6 +46,7 @@ def rules(v):
     return {name: known[name] for name in known if v[name]}
 
 
+@once
 def losses(v):
     """Return name → the losses of a path, from its start on."""
     f = LANDSCAPES[v["landscape"]]

@@ -5,6 +5,7 @@ import torch
 from companion.optim import SGD, Adam, AdaSGD, SignSGD
 from companion.problems import Quadratic
 from companion.simulate import trajectory
+from tests.play.cases import once
 
 PICTURE = "book/geometry/02_rotation.html"
 SETTINGS = [
@@ -31,6 +32,7 @@ def run(rule, v, valley, **options):
     return turn(trajectory(rule, lambda x: back(valley.grad(turn(x))), start, STEPS, **options))
 
 
+@once
 def runs(v):
     """Return name → loss (angles, steps) and distance to the native path (steps)."""
     valley, found = Quadratic([1.0, v["kappa"]]), {}

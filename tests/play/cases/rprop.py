@@ -7,6 +7,7 @@ from companion.play import Draws
 from companion.problems import HintonRprop, Linear
 from companion.simulate import trajectory
 from companion.theory import cyclic_drift
+from tests.play.cases import once
 
 PICTURE = "book/foundations/03_adagrad_rmsprop.html"
 SETTINGS = [
@@ -39,6 +40,7 @@ class Placed(Linear):
         return self.either(torch.tensor(now), x)
 
 
+@once
 def ways(v):
     n, slopes = v["n"], (rare(v), 0.1)
     if v["shuffled"]:

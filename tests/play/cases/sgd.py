@@ -7,6 +7,7 @@ from companion.optim import SGD
 from companion.play import Draws
 from companion.problems import LeastSquares
 from companion.simulate import trajectory
+from tests.play.cases import once
 
 PICTURE = "book/foundations/01_sgd.html"
 SETTINGS = [
@@ -31,6 +32,7 @@ def problem(v, data):
     return LeastSquares(features, v["sigma"] * residuals)
 
 
+@once
 def gaps(v, data):
     """Return the suboptimality of each run, of shape (steps + 1, runs)."""
     f = problem(v, data)
