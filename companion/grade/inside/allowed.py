@@ -1,0 +1,84 @@
+"""What a student's code may use of the packages that hold reference answers.
+
+A name that a set refuses can be imported, so that the other lines of a cell run; it raises where it
+is used. This is for honest code: who copies a reference by hand is found by reading.
+"""
+
+import importlib.machinery
+import sys
+import types
+
+
+class Refused(Exception):
+    """The set does not offer this; it asks to write it."""
+
+
+class Placeholder:
+    """Stands for a name that a set does not offer; raises wherever it is used."""
+
+    def __init__(self, name):
+        object.__setattr__(self, "_name", name)
+
+    def _refuse(self, *args, **kwargs):
+        raise Refused(f"{self._name} is not offered in this problem set: write it yourself")
+
+    __call__ = __iter__ = __len__ = __enter__ = __mro_entries__ = _refuse
+    __getitem__ = __setattr__ = __float__ = __add__ = __mul__ = _refuse
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Placeholder(f"{self._name}.{name}")
+
+
+class _Module(types.ModuleType):
+    """A refused module: every name in it is a placeholder."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Placeholder(f"{self.__name__}.{name}")
+
+
+class Finder:
+    """Import hook: modules of ``refused`` packages are empty, except those in ``allowed``.
+
+    Parameters
+    ----------
+    refused, allowed : list of str
+        Dotted names, with all that is below them. What is allowed is imported from ``sys.path``.
+    """
+
+    def __init__(self, refused, allowed):
+        self.refused, self.allowed = tuple(refused), tuple(allowed)
+
+    def find_spec(self, name, path=None, target=None):
+        """Return a spec for what is refused, and nothing for the rest."""
+        if not _within(name, self.refused) or _within(name, self.allowed):
+            return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec):
+        """Return an empty module."""
+        return _Module(spec.name)
+
+    def exec_module(self, module):
+        """Fill in the one thing that a notebook calls while it is graded: a check, which is mute."""
+        if module.__name__ == "companion.grade":
+            module.check = lambda *args, **kwargs: None
+
+
+def _within(name, roots):
+    return any(name == root or name.startswith(root + ".") for root in roots)
+
+
+def install(refused, allowed) -> None:
+    """Refuse modules from now on, also those that are imported already."""
+    finder = Finder(refused, allowed)
+    sys.meta_path.insert(0, finder)
+    for name in [n for n in sys.modules if _within(n, refused) and not _within(n, allowed)]:
+        empty = sys.modules[name] = _Module(name)
+        empty.__path__ = []
+        parent, _, last = name.rpartition(".")
+        if parent in sys.modules:
+            setattr(sys.modules[parent], last, empty)
