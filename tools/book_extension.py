@@ -4,7 +4,9 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
+from docutils.parsers.rst import Directive, directives
 from jupyter_cache import get_cache
 from PIL import Image
 
@@ -82,7 +84,18 @@ def shrink_images(app, error):
                 image.convert("RGB").quantize(256).save(path)
 
 
+class Grading(Directive):
+    """What only the grader of a problem set reads leaves no trace in the book."""
+
+    has_content, required_arguments = True, 1
+    option_spec: ClassVar = {"points": directives.nonnegative_int}
+
+    def run(self):
+        return []
+
+
 def setup(app):
+    app.add_directive("grading", Grading)
     app.add_config_value("companion_static", "", "html")
     app.connect("config-inited", set_options)
     app.connect("env-get-outdated", pages_with_new_outputs)

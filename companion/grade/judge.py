@@ -117,7 +117,9 @@ def follow(student, name, rule, case, hint, state=(), names=(), **options) -> No
     got = student.path(name, x, gradients, state, **given)
     shown = ", ".join(f"{key} = {show(value)}" for key, value in given.items())
     for t, (have, want) in enumerate(zip(got, path(rule, x, gradients, **options), strict=True), 1):
-        fed = f"gradients {show(gradients[:t].tolist())}" if gradients[:t].size <= 4 else "gradients"
+        fed = (
+            f"gradients {show(gradients[:t].tolist())}" if gradients[:t].size <= 4 else "gradients"
+        )
         expect(have, want, hint, f"x after step {t} from {show(x.tolist())}, {fed}, {shown}")
 
 

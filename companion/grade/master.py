@@ -75,6 +75,23 @@ class ProblemSet:
         """Return the points of all problems."""
         return sum(problem.points for problem in self.problems)
 
+    @property
+    def names(self) -> list:
+        """Return the names that the stubs define."""
+        return [name for problem in self.problems for name in defined(problem.stub)]
+
+
+def defined(code: str) -> list:
+    r"""Return the names that a stub defines.
+
+    Examples
+    --------
+    >>> defined("def f(x):\n    return ...\n\n\nclass C:\n    pass\n")
+    ['f', 'C']
+    """
+    words = (line.split("(")[0].rstrip(":").split() for line in code.split("\n"))
+    return [w[1] for w in words if len(w) == 2 and w[0] in ("def", "class")]
+
 
 def find(name: str) -> Path:
     """Return the path of a master, by its path or its name.
@@ -181,12 +198,12 @@ def _grading(problem: Problem, fence: Fence, where: str) -> None:
 
 
 def prose(lines: list) -> str:
-    """Return what stands outside of the parts that only a grader reads.
+    r"""Return what stands outside of the parts that only a grader reads.
 
     Examples
     --------
     >>> prose(["Look:", "```python tests", "x", "```", "Done."])
-    'Look:\\nDone.'
+    'Look:\nDone.'
     """
     kept, inside = [], ""
     for line in lines:

@@ -127,10 +127,10 @@ class Session:
         with contextlib.suppress(OSError):
             self._process.stdin.write(wire.write(request))
             self._process.stdin.flush()
-        patience = PATIENCE * self.limits.seconds + GRACE
-        message = self._next(patience)
-        while message and message.get("id") != self._number:  # not an answer to this
-            message = self._next(patience)
+        until = time.monotonic() + PATIENCE * self.limits.seconds + GRACE
+        message = self._next(until)
+        while message is not None and message.get("id") != self._number:  # no answer to this
+            message = self._next(until)
         return self._judge(name, message)
 
     def _judge(self, name, message) -> Answer:
@@ -143,7 +143,7 @@ class Session:
         if message and message.get("missing"):
             return Answer(problem="missing")
         if message and "error" in message:
-            return Answer(problem="raised", text=str(message["error"])[:300])
+            return Answer(problem="raised", text=wire.clean(str(message["error"])[:300]))
         slow = f"it takes longer than {self.limits.seconds:g} s"
         if message and "slow" in message:
             self._dead[name] = Answer(problem="slow", text=slow)
@@ -179,10 +179,8 @@ class Session:
         )
         self._uid, self._lines = known["uid"], queue.Queue(maxsize=10_000)
         for work in (_lines, _nothing):
-            threading.Thread(
-                target=work, args=(self._process, self._lines), daemon=True
-            ).start()
-        self._watch = Watch(self._process, self._uid, 2 * self.limits.memory)
+            threading.Thread(target=work, args=(self._process, self._lines), daemon=True).start()
+        self._watch = Watch(self._process, self._uid, 2 * self.limits.memory, self._end)
         task = {
             "limits": known,
             "cells": [cell for cell in self.cells if cell[0] not in self._skipped],
@@ -197,32 +195,33 @@ class Session:
             self._process.stdin.flush()
 
     def _run_cells(self):
-        current = None
+        current, known = None, [number for number, _ in self.cells]
         while True:
             # The first message waits for the imports of the packages.
             patience = PATIENCE * self.limits.seconds + (60 if current is None else GRACE)
-            message = self._next(patience)
-            if not message:
+            message = self._next(time.monotonic() + patience)
+            if message is None:
                 if current is not None:
                     self._skipped.add(current)
                     reason = self._why() or f"it takes longer than {self.limits.seconds:g} s"
                     self.errors[current] = f"{reason}; this cell is left out"
                 self._kill()
                 return
-            if "enforced" in message:
+            if current is None and "enforced" in message:
                 self.enforced = [str(word)[:40] for word in message["enforced"]][:20]
             elif message.get("ready"):
                 return
-            elif type(message.get("cell")) is int:
+            elif message.get("cell") in known:
                 current = message["cell"]
                 if message.get("error"):
-                    self.errors.setdefault(current, str(message["error"])[:300])
+                    text = wire.clean(str(message["error"])[:300])
+                    self.errors.setdefault(current, text)
 
-    def _next(self, seconds: float) -> dict | None:
+    def _next(self, until: float) -> dict | None:
         """Return the next message; None where none came in time, or the process has ended."""
-        until = min(time.monotonic() + seconds, self._end)
+        left = min(until, self._end) - time.monotonic()
         with contextlib.suppress(queue.Empty):
-            return self._lines.get(timeout=max(0.0, until - time.monotonic()))
+            return self._lines.get(timeout=left) if left > 0 else None
         return None
 
     def _why(self) -> str:

@@ -8,13 +8,14 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 USERS = itertools.cycle(range(61500, 62500))  # users without a name, one a process
-END = "import os, sys; u = int(sys.argv[1]); os.setresuid(u, u, u); os.kill(-1, 9)"
+END = "import os, sys; u = int(sys.argv[1]); os.setuid(u); os.kill(-1, 9)"
 
 
 def limits_for(folder: Path, limits, hide) -> dict:
@@ -32,6 +33,22 @@ def limits_for(folder: Path, limits, hide) -> dict:
         "keep": [str(path) for path in needed()],
         "namespaces": spaces(),
     }
+
+
+def refuse_danger() -> None:
+    """Refuse to run strangers' code as root where it could not be confined.
+
+    Raises
+    ------
+    ValueError
+        If the grader runs as root, can make no namespaces, and its Python lies where no other user
+        may read, so that there is nobody to run the code as.
+    """
+    if root() and closed() and not spaces():
+        raise ValueError(
+            f"students' code would run as root: only root may enter {closed()[0]}, where this "
+            "Python lies, and the system allows no namespaces; run the grader as another user"
+        )
 
 
 def root() -> bool:
@@ -87,26 +104,31 @@ def end_all_of(process, uid, clean: bool) -> None:
 
 
 class Watch:
-    """Kills a student's processes when together they take too much memory (Linux).
+    """Kills a student's processes at the end of its time, or (Linux) when memory runs out.
 
-    Each has a limit of its own; this is for many of them.
+    Each process has a limit of its own; this is for many of them together.
+
+    Attributes
+    ----------
+    full : bool
+        Whether they have taken more than ``most`` bytes.
     """
 
-    def __init__(self, process, uid, most: int):
+    def __init__(self, process, uid, most: int, end: float):
         self.full, self._done = False, threading.Event()
-        if sys.platform == "linux":
-            work = (process, uid, most)
-            threading.Thread(target=self._look, args=work, daemon=True).start()
+        work = (process, uid, most, end)
+        threading.Thread(target=self._look, args=work, daemon=True).start()
 
     def stop(self) -> None:
         """End the watch."""
         self._done.set()
 
-    def _look(self, process, uid, most):
+    def _look(self, process, uid, most, end):
         while not self._done.wait(0.2):
-            if sum(resident(process.pid, uid)) > most:
-                self.full = True
-                with contextlib.suppress(ProcessLookupError, PermissionError):
+            self.full = sys.platform == "linux" and sum(resident(process.pid, uid)) > most
+            if self.full or time.monotonic() > end:
+                process.kill()  # those below it die with it, or with their group
+                with contextlib.suppress(ProcessLookupError, PermissionError, AttributeError):
                     os.killpg(process.pid, signal.SIGKILL)
                 return
 

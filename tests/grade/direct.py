@@ -27,5 +27,3 @@ class Direct:
         if "missing" in message:
             return Answer(problem="missing")
         return Answer(problem="raised", text=message["error"])
-
-

@@ -76,6 +76,14 @@ class Book:
             self.root / f"{page}.ipynb": Chapter(self, page).notebook() for page in self.chapters
         }
 
+    def solutions(self) -> dict[str, str]:
+        """Name and text of the solution notebook of every problem set."""
+        pages = [page for page in self.chapters if "{grading}" in self.sources[page]]
+        return {
+            f"{Path(page).name}_solution.ipynb": Chapter(self, page, solutions=True).notebook()
+            for page in pages
+        }
+
     def authors(self, key: str) -> list[str]:
         return [
             "".join(str(name) for name in person.rich_last_names)

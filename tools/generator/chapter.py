@@ -33,8 +33,10 @@ def collapsed(tags: list[str]) -> dict:
 class Chapter(Directives):
     """Collects the cells of a notebook."""
 
-    def __init__(self, book, page: str, strict: bool = True):
+    def __init__(self, book, page: str, strict: bool = True, solutions: bool = False):
         super().__init__(book, page, strict)
+        self.solutions = solutions  # of a problem set: for instructors only
+        self.stub = None  # the last cell that students fill in
         self.cells: list[dict] = []
         self.text: list[str] = []  # Markdown blocks that wait for their cell
         self.solution = ""  # the title of the solution that we are inside of
@@ -91,13 +93,30 @@ class Chapter(Directives):
                 self.fail(block.line, "no solution is open here")
             self.flush()
             self.solution = ""
-        elif name == "exercise-end":
+        elif name == "exercise-end" or block.kind == "break":
             self.flush()
+        elif name == "grading" and self.solutions:
+            self.grading(block)
         else:
             if block.kind == "heading" and self.text:
                 self.flush()  # a cell a section, so that an outline can fold it
             if text := self.block(block):
                 self.text.append(text)
+
+    def grading(self, block: Block):
+        """Put the solution where the stub was, and below it the sample answer and the rubric."""
+        parts = self.blocks(block.body, block.body_line)
+        code = [b.body[1:-1] for b in parts if b.kind == "literal" and "solution" in b.body[0]]
+        if code and self.stub:
+            self.stub["source"] = "\n\n".join("\n".join(lines) for lines in code).strip("\n")
+        text = [self.block(b) for b in parts if b.kind != "literal"]
+        rubrics = [b.body[1:-1] for b in parts if b.kind == "literal" and "rubric" in b.body[0]]
+        for item in yaml.safe_load("\n".join(line for lines in rubrics for line in lines)) or []:
+            text.append(f"- {item['points']} points: {item['item']}")
+        if text:
+            self.flush()
+            self.text = ["**Solution**", *text]
+            self.flush()
 
     def flush(self):
         if not self.text:
@@ -125,6 +144,8 @@ class Chapter(Directives):
         if self.solution and not HIDDEN & set(tags):
             tags.append("hide-cell")
         self.add("code", "\n".join(block.body).strip("\n"), collapsed(tags))
+        if "stub" in tags:
+            self.stub = self.cells[-1]
         figure = block.options.get("mystnb", {}).get("figure", {})
         if caption := figure.get("caption"):
             title = self.numbered("figure", "Fig.", figure.get("name"), caption, block.line)

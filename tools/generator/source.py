@@ -22,7 +22,7 @@ KINDS = {
     "html_block": "html",
     "math_block": "math",
     "math_block_label": "math",
-    "myst_block_break": "dropped",
+    "myst_block_break": "break",
     "myst_line_comment": "dropped",
     "myst_target": "target",
 }
@@ -41,7 +41,7 @@ class SourceError(ChapterError):
 
 @dataclass
 class Block:
-    """A piece of a chapter: text, heading, literal, math, amsmath, target or directive."""
+    """A piece of a chapter: text, heading, literal, math, amsmath, target, break or directive."""
 
     kind: str
     line: int
@@ -85,6 +85,8 @@ def blocks(lines: list[str], first: int) -> list[Block]:
             found.append(fence(token, lines, first))
         elif kind == "html" and re.fullmatch(r"\s*<!--.*-->\s*", token.content, re.DOTALL):
             pass  # a comment, whatever it comments out
+        elif kind == "break":
+            found.append(Block("break", first + start))
         elif kind == "target":
             found.append(Block("target", first + start, name=token.content))
         elif kind == "math":

@@ -63,7 +63,7 @@ class Finder:
         return _Module(spec.name)
 
     def exec_module(self, module):
-        """Fill in the one thing that a notebook calls while it is graded: a check, which is mute."""
+        """Fill in the one thing that a notebook calls while it is graded: a mute check."""
         if module.__name__ == "companion.grade":
             module.check = lambda *args, **kwargs: None
 

@@ -27,7 +27,10 @@ def alarm(seconds: float):
     if not hasattr(signal, "setitimer"):
         yield
         return
-    timers = ((signal.SIGPROF, signal.ITIMER_PROF, 1), (signal.SIGALRM, signal.ITIMER_REAL, PATIENCE))
+    timers = (
+        (signal.SIGPROF, signal.ITIMER_PROF, 1),
+        (signal.SIGALRM, signal.ITIMER_REAL, PATIENCE),
+    )
     for number, timer, times in timers:
         signal.signal(number, _ring)
         # It rings again each second: a bare except may have caught the first.
@@ -40,15 +43,15 @@ def alarm(seconds: float):
 
 
 def without_magics(source: str) -> str:
-    """Return a cell without what only IPython understands.
+    r"""Return a cell without what only IPython understands.
 
     Examples
     --------
-    >>> without_magics("%pip install x\\nx = 1")
-    'pass\\nx = 1'
-    >>> without_magics("%%time\\nx = 1")
-    'pass\\nx = 1'
-    >>> without_magics("%%bash\\nrm -rf /")
+    >>> without_magics("%pip install x\nx = 1")
+    'pass\nx = 1'
+    >>> without_magics("%%time\nx = 1")
+    'pass\nx = 1'
+    >>> without_magics("%%bash\nrm -rf /")
     'pass'
     """
     first = source.lstrip().split("\n", 1)[0]

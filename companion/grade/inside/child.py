@@ -61,7 +61,8 @@ def main():
     def say(message: dict) -> None:
         data = wire.write(message)
         if len(data) > wire.LONGEST:
-            data = wire.write({"error": "an answer of more than four million characters"})
+            text = "an answer of more than four million characters"
+            data = wire.write({"id": message.get("id"), "error": text})
         while data:
             data = data[send(answers, data) :]
 

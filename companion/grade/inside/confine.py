@@ -33,8 +33,8 @@ def enter(limits: dict) -> list:
         done += _resources(limits)
         if limits["uid"] is not None:
             os.setgroups([])
-            os.setresgid(limits["uid"], limits["uid"], limits["uid"])
-            os.setresuid(limits["uid"], limits["uid"], limits["uid"])
+            os.setgid(limits["uid"])  # by root, these give up all ways back
+            os.setuid(limits["uid"])
             done.append("unprivileged user")
         if limits["uid"] is not None or os.getuid():
             done.append("processes")

@@ -17,12 +17,12 @@ class NotPlain(Exception):
 
 
 def write(message: dict) -> bytes:
-    """Return a message as one line.
+    r"""Return a message as one line.
 
     Examples
     --------
     >>> write({"value": [1.0, float("nan")]})
-    b'{"value": [1.0, NaN]}\\n'
+    b'{"value": [1.0, NaN]}\n'
     """
     return json.dumps(message).encode() + b"\n"
 
@@ -62,6 +62,17 @@ def plain(value, depth: int = 0):
     raise NotPlain(f"a {type(value).__name__} instead of a number, a tensor or a list")
 
 
+def clean(text: str) -> str:
+    r"""Return a text that can be written as UTF-8.
+
+    Examples
+    --------
+    >>> clean("\ud800x")
+    '?x'
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def checked(value, depth: int = 0, room: list | None = None):
     """Return data that came from a student's process, if it is what `plain` makes.
 
@@ -81,5 +92,5 @@ def checked(value, depth: int = 0, room: list | None = None):
     if value is None or type(value) in (bool, int, float):
         return value
     if type(value) is str:
-        return value[:1000]
+        return clean(value[:1000])
     raise NotPlain("something that is no number")
