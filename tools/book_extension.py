@@ -13,6 +13,7 @@ from PIL import Image
 from companion.play import playable as play
 
 ROOT = Path(__file__).resolve().parent.parent
+GRADING = re.compile(r"^(`{3,})\{grading\}.*?^\1 *\n", re.MULTILINE | re.DOTALL)
 STATIC = ROOT / "_build" / "static"  # what the pages need besides the files of book/_static
 
 
@@ -74,6 +75,15 @@ def replace_downloads(app, error):
         generated = ROOT / executed.relative_to(sources)
         if generated.exists():
             shutil.copyfile(generated, executed)
+    for source in sources.rglob("*.md"):
+        text = source.read_text(encoding="utf-8")
+        if published(text) != text:
+            source.write_text(published(text), encoding="utf-8")
+
+
+def published(text):
+    """The source of a problem set without what only its grader reads."""
+    return GRADING.sub("", text)
 
 
 def shrink_images(app, error):

@@ -13,6 +13,7 @@ from companion.grade.judge import judge
 from companion.grade.session import Session
 from tests.grade.direct import Direct
 from tests.grade.small import MASTER
+from tools.book_extension import published
 from tools.generator.book import Book
 
 SETS = {path.stem: master.read(path) for path in sorted(master.FOLDER.glob("*.md"))}
@@ -179,6 +180,10 @@ def test_notebooks_and_pages_hide_what_only_the_grader_reads():
                 assert "@test" not in text + full
             for item in problem.rubric:
                 assert item["item"] in full
+        source = published(problems.text)
+        assert "{grading}" not in source
+        assert "@test" not in source
+        assert all(p.title in source and p.stub in source for p in problems.problems)
 
 
 @pytest.mark.parametrize("name", SETS)
