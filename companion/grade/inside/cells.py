@@ -7,6 +7,7 @@ import signal
 import traceback
 
 PATIENCE = 3  # seconds of the clock for each second that a cell or a call may compute
+OWN = "inside.allowed."  # of what refuses: no name for a student
 MAGIC = re.compile(r"^\s*[%!?]|^\s*[\w.\[\]]+\?{1,2}\s*$")
 
 
@@ -74,7 +75,7 @@ def describe(error: BaseException) -> str:
         if isinstance(error, TooLong):
             return "it took too long"
         text = "".join(traceback.format_exception_only(type(error), error)).strip()
-        return text.split("\n")[-1][:300]
+        return text.split("\n")[-1].removeprefix(OWN)[:300]
     except BaseException:
         return "an error that cannot be printed"
 

@@ -30,13 +30,14 @@ def enter(limits: dict) -> list:
         done += _namespaces(limits)
     os.chdir(limits["folder"])
     if os.name == "posix":
-        done += _resources(limits)
+        alone = limits["uid"] is not None or "own processes only" in done
+        done += _resources(limits, 0 if alone else _threads_of_user())
         if limits["uid"] is not None:
             os.setgroups([])
             os.setgid(limits["uid"])  # by root, these give up all ways back
             os.setuid(limits["uid"])
             done.append("unprivileged user")
-        if limits["uid"] is not None or os.getuid():
+        if alone or (sys.platform == "linux" and os.getuid()):
             done.append("processes")
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
@@ -60,13 +61,25 @@ def limit_memory(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (now + size, now + size))
 
 
-def _resources(limits):
+def _threads_of_user() -> int:
+    """Return how many threads our user runs already: a limit counts them all (Linux)."""
+    count = 0
+    for name in os.listdir("/proc") if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError):
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == os.getuid():
+                count += len(os.listdir(f"/proc/{name}/task"))
+    return count
+
+
+def _resources(limits, others: int):
     import resource
+
+    processes = limits["processes"] + others
 
     for name, soft, hard in (
         ("RLIMIT_CPU", limits["cpu"], limits["cpu"] + 1),
         ("RLIMIT_FSIZE", limits["file"], limits["file"]),
-        ("RLIMIT_NPROC", limits["processes"], limits["processes"]),
+        ("RLIMIT_NPROC", processes, processes),
         ("RLIMIT_NOFILE", 256, 256),
         ("RLIMIT_CORE", 0, 0),
     ):
