@@ -95,8 +95,9 @@ def end_all_of(process, uid, clean: bool) -> None:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(2)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        if not (clean and process.returncode is not None):  # its number may be another's by now
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)
     if uid is not None and not clean:
