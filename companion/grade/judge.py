@@ -6,6 +6,9 @@ A test is a function of the student's functions and of a source of random number
     def first(student, draw):
         got = student("adagrad", [0.0], [2.0], [0.0], lr=0.5, eps=0.0)
         expect(got, [[-0.5], [4.0]], hint="v is the sum with the new square in it")
+
+What is no plain data is made on the other side: an argument ``given("quartic", scale=2.0)`` stands
+for what the set's own function ``quartic`` makes there.
 """
 
 import hashlib
@@ -18,6 +21,7 @@ import torch
 from companion.checks.values import expect as _expect
 from companion.checks.values import show
 from companion.checks.verdict import Unfinished, Wrong, fail
+from companion.grade.arguments import Given
 
 RTOL = 1e-5  # relative error that is forgiven: what float32 makes of some twenty steps
 
@@ -123,6 +127,11 @@ def follow(student, name, rule, case, hint, state=(), names=(), **options) -> No
         expect(have, want, hint, f"x after step {t} from {show(x.tolist())}, {fed}, {shown}")
 
 
+def given(name: str, *args, **keywords) -> Given:
+    """Return what stands for ``name(*args, **keywords)``, made in the student's process."""
+    return Given(name, args, keywords)
+
+
 def problem_tests(problem) -> list:
     """Return the tests of a problem, each with its name and points, in the order of the master."""
     found = []
@@ -135,7 +144,8 @@ def problem_tests(problem) -> list:
         return keep
 
     names = {"test": test, "expect": expect, "fail": fail, "follow": follow, "path": path}
-    names |= {"np": np, "torch": torch, "show": show}
+    names |= {"np": np, "torch": torch, "show": show, "given": given}
+    exec(problem.given, names)
     exec(compile(problem.tests, f"hidden tests of {problem.label}", "exec"), names)
     return found
 

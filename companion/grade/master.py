@@ -39,6 +39,10 @@ class Problem:
         What its tests, or the items of its rubric, add up to.
     stub, solution, tests : str
         Code: what students get, what is right, and what judges (in the grader's process).
+    also : list of str
+        Other code that is right, and has to get all points.
+    given : str
+        Code of functions that make arguments in the student's process; the tests see them too.
     wrong : list of dict
         Wrong answers: ``why``, ``edit`` (texts of the solution and what stands there instead) and
         ``loses`` (points).
@@ -54,6 +58,8 @@ class Problem:
     stub: str = ""
     solution: str = ""
     tests: str = ""
+    also: list = field(default_factory=list)
+    given: str = ""
     wrong: list = field(default_factory=list)
     rubric: list = field(default_factory=list)
     answer: str = ""
@@ -124,8 +130,9 @@ def read(path) -> ProblemSet:
         header, lines = yaml.safe_load("\n".join(lines[1:end])), [""] * (end + 1) + lines[end + 1 :]
     title = next((line[2:].strip() for line in lines if line.startswith("# ")), path.stem)
     options = header.get("grading") or {}
-    offer = Offer(**{key: tuple(value) for key, value in options.items()})
     problems = _problems(fences(lines, path.name), path.name)
+    given = "\n".join(problem.given for problem in problems)
+    offer = Offer(**{key: tuple(value) for key, value in options.items()}, given=given)
     return ProblemSet(path.stem, title, problems, offer, text, path)
 
 
@@ -186,6 +193,10 @@ def _grading(problem: Problem, fence: Fence, where: str) -> None:
         body = "\n".join([*part.body, ""])
         if part.argument == "python solution":
             problem.solution += body
+        elif part.argument == "python also":
+            problem.also.append(body)
+        elif part.argument == "python given":
+            problem.given += body
         elif part.argument == "python tests":
             # Empty lines in front, so that an error names the line of the master.
             problem.tests = "\n" * part.line + body

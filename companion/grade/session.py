@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from companion.grade.arguments import packed
 from companion.grade.inside import wire
 from companion.grade.inside.cells import PATIENCE
 from companion.grade.system import Watch, end_all_of, limits_for
@@ -61,11 +62,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a set lets a student's code use: modules to load first, to refuse, and to allow."""
+    """What a set gives to a student's code, and what it keeps from it.
+
+    Attributes
+    ----------
+    preload, refused : tuple of str
+        Modules to load first, and packages that may not be used.
+    given : str
+        Code of functions that make arguments which are no plain data, such as a loss.
+    """
 
     preload: tuple = ("torch", "numpy")
     refused: tuple = ("companion", "torch.optim")
-    allowed: tuple = ()
+    given: str = ""
 
 
 @dataclass
@@ -120,10 +129,10 @@ class Session:
         if not self._ready():
             return Answer(problem="gone", text="its process could not be kept alive")
         self._number += 1
-        request = {"id": self._number, "name": name, "args": [packed(a) for a in args]}
+        request = {"id": self._number, "name": name, "args": packed(args)}
         request["keywords"] = {key: packed(value) for key, value in keywords.items()}
         if gradients is not None:
-            request |= {"gradients": packed(gradients), "state": [packed(s) for s in state]}
+            request |= {"gradients": packed(gradients), "state": packed(list(state))}
         with contextlib.suppress(OSError):
             self._process.stdin.write(wire.write(request))
             self._process.stdin.flush()
@@ -187,8 +196,7 @@ class Session:
             "seconds": self.limits.seconds,
             "preload": self.offer.preload,
             "refused": self.offer.refused,
-            "allowed": self.offer.allowed,
-            "library": [],
+            "given": self.offer.given,
         }
         with contextlib.suppress(OSError):
             self._process.stdin.write(wire.write(task))
@@ -241,21 +249,6 @@ class Session:
             with contextlib.suppress(OSError):
                 pipe.close()
         self._process = None
-
-
-def packed(value):
-    """Return an argument as plain data, with a mark on what arrives as a tensor.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> packed(np.array([1.0, 2.0])), packed([1.0, 2.0])
-    ({'array': [1.0, 2.0], 'kind': 'f'}, [1.0, 2.0])
-    """
-    if hasattr(value, "tolist") and hasattr(value, "dtype"):
-        value = value.numpy() if hasattr(value, "numpy") else value
-        return {"array": value.tolist(), "kind": "i" if value.dtype.kind in "iu" else "f"}
-    return [packed(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def environment(folder) -> dict:

@@ -58,8 +58,12 @@ def root() -> bool:
 
 @cache
 def needed() -> tuple:
-    """Return the folders of this Python, without those that lie in others."""
-    found = {Path(p).resolve() for p in (sys.prefix, sys.base_prefix)}
+    """Return the folders of this Python, without those that lie in others.
+
+    Links count as they are too: they may lie in a folder that is hidden.
+    """
+    found = {Path(p) for p in (sys.prefix, sys.base_prefix)}
+    found |= {path.resolve() for path in found}
     return tuple(p for p in found if not any(q in p.parents for q in found))
 
 

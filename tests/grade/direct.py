@@ -3,8 +3,9 @@
 import copy
 import warnings
 
+from companion.grade.arguments import packed
 from companion.grade.inside import child, wire
-from companion.grade.session import Answer, packed
+from companion.grade.session import Answer
 
 HEAD = "import math\nimport numpy as np\nimport torch\ntorch.set_default_dtype(torch.float64)\n"
 
@@ -12,18 +13,19 @@ HEAD = "import math\nimport numpy as np\nimport torch\ntorch.set_default_dtype(t
 class Direct:
     """Answers like a `Session`, in this process, from one piece of code."""
 
-    def __init__(self, code):
-        self.names = {}
+    def __init__(self, code, given=""):
+        self.names, self.givens = {}, {}
+        exec(given, self.givens)
         exec(HEAD + code, self.names)
 
     def ask(self, name, *args, gradients=None, state=(), **keywords):
-        request = {"name": name, "args": packed(list(args))}
+        request = {"name": name, "args": packed(args)}
         request["keywords"] = {k: packed(v) for k, v in keywords.items()}
         if gradients is not None:
             request |= {"gradients": packed(gradients), "state": packed(list(state))}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in a process of its own
-            message = child.answer(self.names, wire.read(wire.write(request)), 1000.0)
+            message = child.answer(self.names, wire.read(wire.write(request)), 1000.0, self.givens)
         if "value" in message:
             value = wire.checked(copy.deepcopy(message["value"]))
             return Answer(value) if value is not None else Answer(problem="unfinished")

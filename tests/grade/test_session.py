@@ -1,13 +1,17 @@
 """What hostile and broken code does to the grader: nothing; and to its other answers: nothing."""
 
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from companion.grade.arguments import Given
 from companion.grade.session import Limits, Offer, Session
 
+ROOT = Path(__file__).resolve().parents[2]
 PLAIN = Offer(preload=())
 LIMITS = Limits(seconds=0.5, wall=60.0, cpu=10, memory=300_000_000, processes=16)
 GOOD = (99, "def good(x):\n    return 2 * x")
@@ -95,6 +99,32 @@ def test_statements_after_an_error_run():
     with session("1 / 0\nf = lambda x: x + 1") as s:
         assert s.ask("f", 1.0).value == 2.0
         assert "ZeroDivisionError" in s.errors[1]
+
+
+GIVEN = """
+def power(n, scale=1.0):
+    return lambda x: scale * x**n
+"""
+
+
+def test_an_argument_can_be_what_the_set_makes_there():
+    code = "def at(f, x): return [f(x), [g(2.0) for g in f and [f]]]"
+    with Session([(1, code)], offer=Offer(preload=(), given=GIVEN), limits=LIMITS) as s:
+        assert s.ask("at", Given("power", (3,), {"scale": 0.5}), 4.0).value == [32.0, [4.0]]
+        assert s.ask("at", [Given("power", (1,))], 4.0).problem == "raised"  # a list of them
+
+
+@linux
+def test_a_linked_environment_in_a_hidden_folder_is_found(tmp_path):
+    (tmp_path / "venv").symlink_to(sys.prefix)
+    code = """
+from companion.grade.session import Session
+with Session([(1, "def f(x): return x")]) as s:
+    print(s.ask("f", 2.0).value)
+"""
+    python = str(tmp_path / "venv" / "bin" / "python")
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "2.0\n", done.stderr
 
 
 FORGED = """

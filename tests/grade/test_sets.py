@@ -38,15 +38,15 @@ def _default_dtype():
 
 
 def points(problem, code):
-    return sum(outcome.got for outcome in judge(problem, Direct(code), "a secret"))
+    return sum(o.got for o in judge(problem, Direct(code, problem.given), "a secret"))
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_solution_has_all_points_and_the_stub_none(problem):
-    outcomes = judge(problem, Direct(problem.solution), "another secret")
+    outcomes = judge(problem, Direct(problem.solution, problem.given), "another secret")
     assert [o.message for o in outcomes] == [""] * len(outcomes)
     assert sum(o.points for o in outcomes) == problem.points
-    stub = judge(problem, Direct(problem.stub), "a secret")
+    stub = judge(problem, Direct(problem.stub, problem.given), "a secret")
     assert sum(o.got for o in stub) == 0
     assert all("not written yet" in o.message for o in stub)
 
@@ -58,6 +58,19 @@ def test_wrong_answer_loses_exactly_its_points(problem, item):
         assert old in code, f"{problem.label} no longer has {old!r}"
         code = code.replace(old, new)
     assert problem.points - points(problem, code) == item["loses"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        pytest.param(p.values[0], code, id=f"{p.id}-{number}")
+        for p in PROBLEMS
+        for number, code in enumerate(p.values[0].also, 1)
+    ],
+)
+def test_other_right_answers_have_all_points(problem, code):
+    outcomes = judge(problem, Direct(code, problem.given), "a secret")
+    assert [o.message for o in outcomes] == [""] * len(outcomes)
 
 
 FAIR = {

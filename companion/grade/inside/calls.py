@@ -3,14 +3,22 @@
 from . import wire
 
 
-def given(value):
-    """Return an argument as the student's function gets it: what is marked becomes a tensor."""
-    if isinstance(value, dict):
-        import torch
+def given(value, givens):
+    """Return an argument as the student's function gets it.
 
-        kind = torch.int64 if value.get("kind") == "i" else torch.float64
-        return torch.tensor(value["array"], dtype=kind)
-    return [given(part) for part in value] if isinstance(value, list) else value
+    What is marked becomes a tensor, or what a function of ``givens`` makes: a loss, a generator.
+    """
+    if isinstance(value, list):
+        return [given(part, givens) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if "make" in value:
+        keywords = {key: given(part, givens) for key, part in value["keywords"].items()}
+        return givens[value["make"]](*given(value["args"], givens), **keywords)
+    import torch
+
+    kind = torch.int64 if value.get("kind") == "i" else torch.float64
+    return torch.tensor(value["array"], dtype=kind)
 
 
 def one_step(function, x, g, state, keywords):

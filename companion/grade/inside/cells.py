@@ -7,7 +7,7 @@ import signal
 import traceback
 
 PATIENCE = 3  # seconds of the clock for each second that a cell or a call may compute
-OWN = "inside.allowed."  # of what refuses: no name for a student
+OWN = "inside.refuse."  # of what refuses: no name for a student
 MAGIC = re.compile(r"^\s*[%!?]|^\s*[\w.\[\]]+\?{1,2}\s*$")
 
 

@@ -1,4 +1,4 @@
-"""What a student's code may use of the packages that hold reference answers.
+"""Packages that hold reference answers, which a student's code may import and not use.
 
 A name that a set refuses can be imported, so that the other lines of a cell run; it raises where it
 is used. This is for honest code: who copies a reference by hand is found by reading.
@@ -41,20 +41,14 @@ class _Module(types.ModuleType):
 
 
 class Finder:
-    """Import hook: modules of ``refused`` packages are empty, except those in ``allowed``.
+    """Import hook: modules of ``refused`` packages, dotted names with all below them, are empty."""
 
-    Parameters
-    ----------
-    refused, allowed : list of str
-        Dotted names, with all that is below them. What is allowed is imported from ``sys.path``.
-    """
-
-    def __init__(self, refused, allowed):
-        self.refused, self.allowed = tuple(refused), tuple(allowed)
+    def __init__(self, refused):
+        self.refused = tuple(refused)
 
     def find_spec(self, name, path=None, target=None):
         """Return a spec for what is refused, and nothing for the rest."""
-        if not _within(name, self.refused) or _within(name, self.allowed):
+        if not _within(name, self.refused):
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
 
@@ -72,11 +66,11 @@ def _within(name, roots):
     return any(name == root or name.startswith(root + ".") for root in roots)
 
 
-def install(refused, allowed) -> None:
+def install(refused) -> None:
     """Refuse modules from now on, also those that are imported already."""
-    finder = Finder(refused, allowed)
+    finder = Finder(refused)
     sys.meta_path.insert(0, finder)
-    for name in [n for n in sys.modules if _within(n, refused) and not _within(n, allowed)]:
+    for name in [n for n in sys.modules if _within(n, refused)]:
         empty = sys.modules[name] = _Module(name)
         empty.__path__ = []
         parent, _, last = name.rpartition(".")

@@ -1,0 +1,30 @@
+"""What a test hands to a student's function, as plain data: numbers, arrays, what a set makes."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Given:
+    """Stands for what a function of the set makes in the student's process."""
+
+    name: str
+    args: tuple = ()
+    keywords: dict = field(default_factory=dict)
+
+
+def packed(value):
+    """Return an argument as plain data, with marks on what arrives as something else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> packed(np.array([1.0, 2.0])), packed([1.0, 2.0])
+    ({'array': [1.0, 2.0], 'kind': 'f'}, [1.0, 2.0])
+    """
+    if isinstance(value, Given):
+        keywords = {key: packed(part) for key, part in value.keywords.items()}
+        return {"make": value.name, "args": packed(value.args), "keywords": keywords}
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):
+        value = value.numpy() if hasattr(value, "numpy") else value
+        return {"array": value.tolist(), "kind": "i" if value.dtype.kind in "iu" else "f"}
+    return [packed(part) for part in value] if isinstance(value, (list, tuple)) else value
