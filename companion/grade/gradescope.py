@@ -16,16 +16,22 @@ SETUP = """\
 # Gradescope runs this once, as root, when it builds the image.
 set -eu
 base="${AUTOGRADER:-/autograder}"
-for python in python3.13 python3.12 python3.11 ""; do
-  if [ -n "$python" ] && command -v "$python" > /dev/null; then break; fi
-done
-if [ -z "$python" ]; then
-  apt-get update && apt-get install -y python3.11 python3.11-venv
-  python=python3.11
-fi
+find_python() {  # one that runs, and can make environments
+  for python in python3.13 python3.12 python3.11; do
+    if "$python" -c 'import ensurepip, venv' 2> /dev/null; then return; fi
+  done
+  return 1
+}
+find_python || {
+  apt-get update
+  apt-get install -y python3.12-venv || apt-get install -y python3.11-venv
+  find_python
+}
 "$python" -m venv "$base/venv"
-"$base/venv/bin/pip" install --quiet --extra-index-url https://download.pytorch.org/whl/cpu \\
-  -e "$base/source[grade]"
+install() { "$base/venv/bin/pip" install --quiet -c "$base/source/constraints.txt" "$@"; }
+# The wheel without CUDA is a tenth as large; where its index cannot be reached, PyPI's serves.
+install --no-deps --retries 1 --index-url https://download.pytorch.org/whl/cpu torch || true
+install -e "$base/source[grade]"
 """
 RUN = """\
 #!/usr/bin/env bash

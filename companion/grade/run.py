@@ -9,6 +9,7 @@ from companion.files import replacing
 from companion.grade import tables
 from companion.grade.feedback import page
 from companion.grade.grading import graded, identity
+from companion.grade.reading import notebook
 from companion.grade.submission import find
 from companion.grade.system import refuse_danger
 from companion.interrupt import Interrupt
@@ -25,7 +26,8 @@ def run(folder, problems, out, *, jobs: int = 1, secret: str = "", limits=None) 
     problems : companion.grade.master.ProblemSet
     out : path
         Gets ``results/*.json``, ``feedback/*.html``, ``scores.csv``, ``scores.json`` and
-        ``marks.csv``, in which a person fills in the points of proofs and reports.
+        ``marks.csv``, in which a person fills in the points of proofs and reports; they stand
+        side by side in ``reading/*.ipynb``.
     jobs : int
         Submissions side by side.
     secret : str
@@ -72,6 +74,10 @@ def run(folder, problems, out, *, jobs: int = 1, secret: str = "", limits=None) 
                     one.cancel()
     results = {key: results[key] for key in submissions if key in results}
     report(results, problems, out)
+    for problem in problems.problems:
+        if problem.rubric:
+            text = notebook(problem, submissions.values(), problems.text)
+            save(out / "reading" / f"{problem.label}.ipynb", text)
     return results
 
 

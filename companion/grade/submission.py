@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import string
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,22 @@ from companion.grade.inside.wire import clean
 LARGEST = 30_000_000  # bytes of a file
 CANVAS = re.compile(r"(?P<name>[^_]+)(?:_LATE)?_(?P<id>\d+)_\d+_.+")
 MOODLE = re.compile(r"(?P<name>[^_]+)_(?P<id>\d+)_assignsubmission_.*")
+BASE64 = frozenset(string.ascii_letters + string.digits + "+/=\n")
 EMPTY = re.compile(r"\*Your [\w ]+ stands here\.\*")
+
+
+@dataclass
+class Cell:
+    """A cell of a notebook: its place (from 1), its text, and the pictures in it, by name.
+
+    ``code`` says whether it is code; ``printed`` is what it has printed.
+    """
+
+    number: int
+    source: str
+    code: bool = False
+    images: dict = field(default_factory=dict)
+    printed: str = ""
 
 
 @dataclass
@@ -25,10 +41,8 @@ class Submission:
     student, number : str
         Whose it is, by the name of the file or folder alone, as Canvas and Moodle write them; the
         number is their participant's or user's. What the file says of its author counts nothing.
-    cells : list of (int, str)
-        Number and text of each code cell.
-    prose : list of str
-        The other cells.
+    parts : list of Cell
+        All cells in order.
     digest : str
         SHA-256 of the file.
     problem : str
@@ -39,10 +53,14 @@ class Submission:
     key: str
     student: str
     number: str = ""
-    cells: list = field(default_factory=list)
-    prose: list = field(default_factory=list)
+    parts: list = field(default_factory=list)
     digest: str = ""
     problem: str = ""
+
+    @property
+    def cells(self) -> list:
+        """Return number and text of each code cell."""
+        return [(part.number, part.source) for part in self.parts if part.code]
 
 
 def find(folder, names=()) -> list:
@@ -58,7 +76,8 @@ def find(folder, names=()) -> list:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
+        more = ": unpack it first" if folder.is_file() else ""
+        raise FileNotFoundError(f"{folder} is no folder{more}")
     owners = {}
     for path in sorted(folder.rglob("*")):
         inner = path.relative_to(folder)
@@ -66,10 +85,13 @@ def find(folder, names=()) -> list:
         if path.suffix not in (".ipynb", ".py") or hidden or path.is_symlink():
             continue
         if path.is_file() and not any(parent.is_symlink() for parent in path.parents):
-            owners.setdefault(inner.parts[0], []).append(path)
+            first = inner.parts[0]
+            canvas = CANVAS.fullmatch(first)  # which has no folders: several files may be one's own
+            owner = canvas["name"] + canvas["id"] if canvas else first
+            owners.setdefault(owner, []).append((path, first))
     found, used = [], set()
-    for owner, paths in owners.items():
-        read_all = [read(path, owner) for path in paths]
+    for files in owners.values():
+        read_all = [read(path, owner) for path, owner in files]
         best = max(read_all, key=lambda s: (sum(n in str(s.cells) for n in names), str(s.path)))
         while best.key in used:
             best.key += "-2"
@@ -95,7 +117,7 @@ def read(path, owner: str = "") -> Submission:
         text = content.decode("utf-8-sig", errors="replace")
         if path.suffix == ".py":
             parts = re.split(r"^# ?%%.*$", text, flags=re.MULTILINE)
-            found.cells = list(enumerate(parts, start=1))
+            found.parts = [Cell(number, part, code=True) for number, part in enumerate(parts, 1)]
         else:
             _notebook(found, json.loads(text))
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
@@ -105,30 +127,56 @@ def read(path, owner: str = "") -> Submission:
 
 def _notebook(found: Submission, notebook: dict) -> None:
     for number, cell in enumerate(notebook["cells"], start=1):
-        source = cell.get("source", "") if isinstance(cell, dict) else ""
-        source = clean("".join(map(str, source)) if isinstance(source, list) else str(source))
-        if isinstance(cell, dict) and cell.get("cell_type") == "code":
-            found.cells.append((number, source))
-        elif source.strip():
-            found.prose.append(source)
+        if not isinstance(cell, dict):
+            continue
+        part = Cell(number, _text(cell.get("source", "")), cell.get("cell_type") == "code")
+        for name, data in _dictionary(cell.get("attachments")).items():
+            _keep(part, str(name), data)
+        outputs = cell.get("outputs")
+        for output in outputs if isinstance(outputs, list) else ():
+            output = _dictionary(output)
+            part.printed += _text(output.get("text", "")) if "text" in output else ""
+            _keep(part, f"output-{len(part.images) + 1}.png", output.get("data"))
+        found.parts.append(part)
 
 
-def written(submission: Submission, problem, source: str) -> str:
-    """Return what a student has written below a problem, up to the next heading of the set.
+def _text(source) -> str:
+    return clean("".join(map(str, source)) if isinstance(source, list) else str(source))
+
+
+def _dictionary(value) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _keep(part: Cell, name: str, data) -> None:
+    """Keep a PNG, if there is one and it is nothing else."""
+    content = _text(_dictionary(data).get("image/png", ""))
+    if content and BASE64.issuperset(content):
+        part.images[clean(name)] = content
+
+
+def below(submission: Submission, problem, source: str) -> list:
+    """Return the cells below a problem, up to the next heading of the set.
 
     Parameters
     ----------
     problem : companion.grade.master.Problem
     source : str
-        The text of the set: headings that do not stand in it are the student's own.
+        The text of the set: headings that do not stand in it are the student's own, and so is every
+        cell but those.
     """
     inside, kept = False, []
-    for text in submission.prose:
-        for part in re.split(r"(?m)^(?=#{1,6} )", text):
-            first = part.partition("\n")[0]
-            of_set = first.startswith("#") and (first in source or "Exercise" in first)
-            if of_set:
+    for cell in submission.parts:
+        texts = [cell.source] if cell.code else re.split(r"(?m)^(?=#{1,6} )", cell.source)
+        for text in texts:
+            first = text.partition("\n")[0]
+            if not cell.code and first.startswith("#") and (first in source or "Exercise" in first):
                 inside = problem.title in first  # the rest of this cell is the problem
-            elif inside and part.strip() and not EMPTY.fullmatch(part.strip()):
-                kept.append(part.strip())
-    return "\n\n".join(kept)
+            elif inside and text.strip() and not EMPTY.fullmatch(text.strip()):
+                kept.append(Cell(cell.number, text.strip(), cell.code, cell.images, cell.printed))
+    return kept
+
+
+def written(submission: Submission, problem, source: str) -> str:
+    """Return the text that a student has written below a problem."""
+    return "\n\n".join(c.source for c in below(submission, problem, source) if not c.code)

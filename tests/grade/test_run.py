@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import nbformat
 import pytest
 
 from companion.grade import gradescope, master, tables
@@ -15,7 +16,7 @@ from companion.grade.__main__ import main
 from companion.grade.run import run
 from companion.grade.session import Limits
 from companion.grade.submission import find
-from tests.grade.small import MASTER, SQUARE, SUBMISSIONS, TWICE, notebook
+from tests.grade.small import MASTER, PROOF, SQUARE, SUBMISSIONS, TWICE, cell, notebook
 
 LIMITS = Limits(seconds=0.5, wall=30.0)
 
@@ -126,6 +127,51 @@ def test_identity_comes_from_the_platform_and_never_from_the_file(folder):
     assert found["Richard Roe"].path.name == "mine.ipynb"
 
 
+def test_several_files_of_one_student_count_once(folder):
+    (folder / "doejane_123_456_figure.py").write_text("x = 1")
+    (folder / "doejane_123_457_zzz.ipynb").write_text(notebook(TWICE))
+    (folder / "doejane_124_458_a.py").write_text("twice = 1")  # a namesake
+    assert [s.path.suffix for s in find(folder, ["twice"])] == [".ipynb", ".py"]
+    with pytest.raises(FileNotFoundError, match="unpack it first"):
+        find(folder / "doejane_123_456_figure.py")
+
+
+PICTURE = "iVBORw0KGgo="
+TRIED = {
+    **cell("x = '```'"),
+    "outputs": [
+        {"output_type": "stream", "text": ["a ", "line"]},
+        {"output_type": "display_data", "data": {"image/png": PICTURE, "text/html": "<script>"}},
+        {"output_type": "display_data", "data": {"image/png": "<script>"}},
+        "no output",
+    ],
+}
+ATTACHED = {"a.png": {"image/png": PICTURE}}
+DRAWN = {**cell("![](attachment:a.png)", "markdown"), "attachments": ATTACHED}
+
+
+def test_all_answers_to_a_proof_are_read_in_one_notebook(small, folder, tmp_path):
+    (folder / "ann.ipynb").write_text(notebook(TWICE, *PROOF, TRIED, DRAWN))
+    (folder / "bob.py").write_text(TWICE)
+    (folder / "eve.ipynb").write_text(notebook(TWICE))
+    run(folder, small, tmp_path / "out", limits=LIMITS)
+    path = tmp_path / "out" / "reading" / "proof.ipynb"
+    nbformat.validate(made := nbformat.read(path, as_version=4))
+    assert {c.cell_type for c in made.cells} == {"markdown"}  # nothing that could run
+    head, *texts = [c.source for c in made.cells]
+    assert "- 1: the definition" in head
+    assert "By definition." in head
+    code = "````python\nx = '```'\n````\n\n```text\na line\n```\n\n"
+    code += "![output-1.png](attachment:output-1.png)"
+    assert texts[:4] == ["## ann", "As $2x$ is.", code, "![](attachment:a.png)"]
+    assert [c.get("attachments") for c in made.cells[3:5]] == [
+        {"output-1.png": {"image/png": PICTURE}},
+        ATTACHED,
+    ]
+    assert "A script" in texts[5]
+    assert texts[6] == "## eve\n\nNothing."
+
+
 def test_marks_by_hand_join_the_points_and_the_platforms_table(
     small, folder, tmp_path, monkeypatch
 ):
@@ -152,6 +198,34 @@ def test_marks_by_hand_join_the_points_and_the_platforms_table(
     (tmp_path / "graded" / "marks.csv").write_text(text.replace(",2\n", ",3\n"), encoding="utf-8")
     with pytest.raises(ValueError, match="'3' is no number from 0 to 2"):
         run(folder, small, "graded", limits=LIMITS)
+
+
+PIP = """#!/bin/sh
+echo "$@" >> "$AUTOGRADER/asked"
+case "$*" in *pytorch.org*) exit 1; esac
+"""
+PYTHON = """#!/bin/sh
+if [ "$1" = -m ]; then mkdir -p "$3/bin"; cp "$AUTOGRADER/pip" "$3/bin/pip"; fi
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_the_setup_takes_a_python_that_works_and_does_without_an_index(small, tmp_path):
+    (tmp_path / "setup.sh").write_text(gradescope.SETUP)
+    for name, text in {
+        "pip": PIP,
+        "python3.12": PYTHON,
+        "python3.13": "#!/bin/sh\nexit 127",
+    }.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AUTOGRADER": str(tmp_path)}
+    subprocess.run(["bash", str(tmp_path / "setup.sh")], env=environment, check=True)
+    first, last = (tmp_path / "asked").read_text().splitlines()
+    assert first.endswith("torch")
+    assert (
+        last == f"install --quiet -c {tmp_path}/source/constraints.txt -e {tmp_path}/source[grade]"
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
