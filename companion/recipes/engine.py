@@ -1,0 +1,138 @@
+"""Run the cells of an experiment, side by side, and keep each as soon as it has finished.
+
+An experiment has a name, ``settings`` (plain data), ``plan(table)`` and ``train(cell)``. A cell is
+a dictionary of plain values that names one training run: optimizer, step size, seed. ``plan``
+returns all cells that can be run, given the results so far: where step sizes are chosen first,
+the cells of the choice until they are there, and then the reported ones with them. ``train``
+returns the run's history, one row a report.
+"""
+
+import json
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from companion.files import replacing
+from companion.interrupt import Interrupt
+from companion.progress import bar
+
+
+class Store:
+    """The finished cells of an experiment on disk: ``NAME.csv`` and ``NAME.json``.
+
+    The table has the rows of all histories, each with its cell; the other file has the settings,
+    and for each cell its seconds and where it was made. A cell counts once it stands in the latter,
+    which is written last.
+
+    Parameters
+    ----------
+    path : path
+        Of the table.
+    settings : dict
+        Of the experiment; a store of other settings is refused.
+
+    Raises
+    ------
+    ValueError
+        If the file on disk was made with other settings.
+    """
+
+    def __init__(self, path, settings: dict):
+        self.path, self.settings = Path(path), json.loads(json.dumps(settings))
+        self.runs, self.table = [], pd.DataFrame()
+        self.about = self.path.with_suffix(".json")
+        if not self.about.exists():
+            return
+        found = json.loads(self.about.read_text(encoding="utf-8"))
+        if found["settings"] != self.settings:
+            differ = [k for k in settings if found["settings"].get(k) != self.settings[k]]
+            raise ValueError(f"{self.path} was made with other settings: {', '.join(differ)}")
+        self.runs = found["runs"]
+        table = pd.read_csv(self.path)
+        done = {key(run["cell"]) for run in self.runs}
+        names = list(self.runs[0]["cell"]) if self.runs else []
+        kept = [key(row) in done for row in table[names].to_dict("records")]
+        self.table = table[kept]
+
+    def has(self, cell: dict) -> bool:
+        """Return whether this cell has finished."""
+        return key(cell) in {key(run["cell"]) for run in self.runs}
+
+    def add(self, cell: dict, history: pd.DataFrame, seconds: float, stamp: dict) -> None:
+        """Keep the history of a cell: all of it or, after a crash, nothing."""
+        rows = history.assign(**cell)[[*cell, *history.columns]]
+        self.table = pd.concat([self.table, rows]) if len(self.table) else rows
+        self.runs.append({"cell": cell, "seconds": round(seconds, 1), **stamp})
+        with replacing(self.path, "w") as file:
+            self.table.to_csv(file, index=False, float_format="%.6g")
+        with replacing(self.about, "w") as file:
+            json.dump({"settings": self.settings, "runs": self.runs}, file, indent=1)
+            file.write("\n")
+
+
+def key(cell: dict) -> tuple:
+    """Return what a cell is known by, on disk and in memory.
+
+    Examples
+    --------
+    >>> key({"optimizer": "Adam", "lr": 1e-3, "seed": 0}) == key(
+    ...     {"seed": 0.0, "lr": 0.001, "optimizer": "Adam"})
+    True
+    """
+    return tuple(
+        sorted((k, v if isinstance(v, str) else f"{float(v):.6g}") for k, v in cell.items())
+    )
+
+
+def run(experiment, store: Store, *, jobs: int = 1, shard=(0, 1), stamp=None) -> pd.DataFrame:
+    """Run all cells that are not there yet; return the table.
+
+    Parameters
+    ----------
+    experiment : object
+        See this module.
+    store : Store
+    jobs : int
+        Processes side by side, of one thread each.
+    shard : (int, int)
+        (i, n) takes each n-th cell from the i-th on, for machines that share the work: each with a
+        store of its own.
+    stamp : dict, optional
+        Where the results are made; kept with each cell.
+
+    Notes
+    -----
+    Ctrl-C finishes the cells in hand, and the same call goes on later.
+    """
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool,
+        Interrupt() as stop,
+    ):
+        while not stop.asked:
+            plan = experiment.plan(store.table)[shard[0] :: shard[1]]
+            todo = [cell for cell in plan if not store.has(cell)]
+            if not todo:
+                break
+            with bar(len(plan), unit="run", initial=len(plan) - len(todo)) as progress:
+                waiting = {pool.submit(timed, experiment, cell): cell for cell in todo}
+                for done in as_completed(waiting):
+                    if done.cancelled():
+                        continue
+                    history, seconds = done.result()
+                    store.add(waiting[done], history, seconds, stamp or {})
+                    progress.update()
+                    if stop.asked:
+                        for one in waiting:
+                            one.cancel()
+    return store.table
+
+
+def timed(experiment, cell: dict):
+    """Return the history of a cell and the seconds it took."""
+    start = time.perf_counter()
+    return experiment.train(cell), time.perf_counter() - start
