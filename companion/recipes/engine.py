@@ -30,8 +30,8 @@ class Store:
 
     Parameters
     ----------
-    path : path
-        Of the table.
+    path : path or None
+        Of the table; None keeps it in memory.
     settings : dict
         Of the experiment; a store of other settings is refused.
 
@@ -42,8 +42,10 @@ class Store:
     """
 
     def __init__(self, path, settings: dict):
-        self.path, self.settings = Path(path), json.loads(json.dumps(settings))
-        self.runs, self.table = [], pd.DataFrame()
+        self.settings = json.loads(json.dumps(settings))
+        self.runs, self.table, self.path = [], pd.DataFrame(), path and Path(path)
+        if path is None:
+            return
         self.about = self.path.with_suffix(".json")
         if not self.about.exists():
             return
@@ -67,6 +69,8 @@ class Store:
         rows = history.assign(**cell)[[*cell, *history.columns]]
         self.table = pd.concat([self.table, rows]) if len(self.table) else rows
         self.runs.append({"cell": cell, "seconds": round(seconds, 1), **stamp})
+        if self.path is None:
+            return
         with replacing(self.path, "w") as file:
             self.table.to_csv(file, index=False, float_format="%.6g")
         with replacing(self.about, "w") as file:
@@ -97,7 +101,7 @@ def run(experiment, store: Store, *, jobs: int = 1, shard=(0, 1), stamp=None) ->
         See this module.
     store : Store
     jobs : int
-        Processes side by side, of one thread each.
+        Processes side by side, of one thread each; 1 runs them in this process.
     shard : (int, int)
         (i, n) takes each n-th cell from the i-th on, for machines that share the work: each with a
         store of its own.
@@ -108,28 +112,36 @@ def run(experiment, store: Store, *, jobs: int = 1, shard=(0, 1), stamp=None) ->
     -----
     Ctrl-C finishes the cells in hand, and the same call goes on later.
     """
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool,
-        Interrupt() as stop,
-    ):
+    with Interrupt() as stop:
         while not stop.asked:
             plan = experiment.plan(store.table)[shard[0] :: shard[1]]
             todo = [cell for cell in plan if not store.has(cell)]
             if not todo:
                 break
             with bar(len(plan), unit="run", initial=len(plan) - len(todo)) as progress:
-                waiting = {pool.submit(timed, experiment, cell): cell for cell in todo}
-                for done in as_completed(waiting):
-                    if done.cancelled():
-                        continue
-                    history, seconds = done.result()
-                    store.add(waiting[done], history, seconds, stamp or {})
+                for cell, history, seconds in finished(experiment, todo, jobs, stop):
+                    store.add(cell, history, seconds, stamp or {})
                     progress.update()
-                    if stop.asked:
-                        for one in waiting:
-                            one.cancel()
     return store.table
+
+
+def finished(experiment, todo, jobs: int, stop):
+    """Yield cell, history and seconds of each cell as it finishes, until a stop is asked for."""
+    if jobs == 1:
+        for cell in todo:
+            if stop.asked:
+                return
+            yield cell, *timed(experiment, cell)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool:
+        waiting = {pool.submit(timed, experiment, cell): cell for cell in todo}
+        for done in as_completed(waiting):
+            if not done.cancelled():
+                yield waiting[done], *done.result()
+            if stop.asked:
+                for one in waiting:
+                    one.cancel()
 
 
 def timed(experiment, cell: dict):

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from companion.data import Dataset, digits, mnist
 from companion.models import MLP
 from companion.optim import ADOPT, Adam, AdamW, AdaShift, AMSGrad
+from companion.recipes import tuning
 from companion.train import fit
 
 OPTIMIZERS = {
@@ -58,7 +59,7 @@ class Settings:
     every: int = 500
 
 
-QUICK = Settings("digits", 64, 400, 64, tuning=(1000, 1001, 1002), held=300, every=20)
+QUICK = Settings("digits", 64, 300, 64, tuning=(1000, 1001), held=300, every=20)
 STORED = Settings()
 
 
@@ -74,21 +75,7 @@ class Experiment:
     def plan(self, table: pd.DataFrame) -> list:
         """Return the cells to run, given the results so far."""
         s = self._settings
-        grid = [
-            {"phase": "tune", "optimizer": name, "lr": lr, "seed": seed}
-            for seed in s.tuning
-            for lr in s.lrs
-            for name in OPTIMIZERS
-        ]
-        tuned = table[table.phase == "tune"] if len(table) else table
-        if len(tuned) == 0 or len(tuned.drop_duplicates(["optimizer", "lr", "seed"])) < len(grid):
-            return grid
-        best = chosen(table)
-        return grid + [
-            {"phase": "report", "optimizer": name, "lr": best[name], "seed": seed}
-            for seed in s.seeds
-            for name in OPTIMIZERS
-        ]
+        return tuning.plan(table, OPTIMIZERS, s.lrs, s.tuning, s.seeds, chosen)
 
     def train(self, cell: dict) -> pd.DataFrame:
         """Train one network; a run that diverges has one row, of infinite loss."""
@@ -131,8 +118,5 @@ def images(name: str):
 
 
 def chosen(table: pd.DataFrame) -> dict:
-    """Return each rule's step size: of the best mean accuracy at the end, on images held back."""
-    last = table[table.phase == "tune"].groupby(["optimizer", "lr", "seed"]).last()
-    means = last.groupby(["optimizer", "lr"]).agg({"test_accuracy": "mean", "test_loss": "mean"})
-    order = means.sort_values(["test_accuracy", "test_loss"], ascending=[False, True]).reset_index()
-    return order.groupby("optimizer").first().lr.to_dict()
+    """Return each rule's step size: of the fewest errors at the end, on images held back."""
+    return tuning.lowest(table.assign(errors=1 - table.test_accuracy), "errors")
