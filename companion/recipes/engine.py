@@ -9,8 +9,10 @@ returns the run's history, one row a report.
 
 import json
 import multiprocessing
+import signal
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +21,8 @@ import torch
 from companion.files import replacing
 from companion.interrupt import Interrupt
 from companion.progress import bar
+
+KILLS = 3  # lost processes in a row after which a run gives up
 
 
 class Store:
@@ -108,10 +112,17 @@ def run(experiment, store: Store, *, jobs: int = 1, shard=(0, 1), stamp=None) ->
     stamp : dict, optional
         Where the results are made; kept with each cell.
 
+    Raises
+    ------
+    RuntimeError
+        If processes are killed again and again, with no cell finished in between.
+
     Notes
     -----
-    Ctrl-C finishes the cells in hand, and the same call goes on later.
+    Ctrl-C finishes the cells in hand, and the same call goes on later. A process that is killed,
+    for want of memory say, costs its cell's time: the cell runs again.
     """
+    lost = 0
     with Interrupt() as stop:
         while not stop.asked:
             plan = experiment.plan(store.table)[shard[0] :: shard[1]]
@@ -119,9 +130,17 @@ def run(experiment, store: Store, *, jobs: int = 1, shard=(0, 1), stamp=None) ->
             if not todo:
                 break
             with bar(len(plan), unit="run", initial=len(plan) - len(todo)) as progress:
-                for cell, history, seconds in finished(experiment, todo, jobs, stop):
-                    store.add(cell, history, seconds, stamp or {})
-                    progress.update()
+                try:
+                    for cell, history, seconds in finished(experiment, todo, jobs, stop):
+                        store.add(cell, history, seconds, stamp or {})
+                        progress.update()
+                        lost = 0
+                except BrokenProcessPool:
+                    lost += 1
+                    if lost == KILLS:
+                        raise RuntimeError(
+                            f"processes were killed {KILLS} times in a row: take fewer jobs"
+                        ) from None
     return store.table
 
 
@@ -134,7 +153,7 @@ def finished(experiment, todo, jobs: int, stop):
             yield cell, *timed(experiment, cell)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(jobs, context, alone) as pool:
         waiting = {pool.submit(timed, experiment, cell): cell for cell in todo}
         for done in as_completed(waiting):
             if not done.cancelled():
@@ -142,6 +161,12 @@ def finished(experiment, todo, jobs: int, stop):
             if stop.asked:
                 for one in waiting:
                     one.cancel()
+
+
+def alone() -> None:
+    """Prepare a process of the pool: one thread, and Ctrl-C is for the one that waits for it."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def timed(experiment, cell: dict):
