@@ -45,10 +45,7 @@ def page(result: dict, title: str) -> str:
         body.append(f"<p>{escape(result['problem'])}.</p>")
     if result.get("errors"):
         body.append("<h2>While your notebook ran</h2><ul>")
-        for cell, error in result["errors"].items():
-            told = error.partition(REFUSED)
-            if told[1]:  # our own cells do it too
-                error = f"{told[0].removeprefix('Refused: ')}{IN_GRADING}"
+        for cell, error in explained(result["errors"]).items():
             body.append(f"<li>Cell {escape(cell)}: {escape(error)}</li>")
         body.append("</ul><p>The other cells ran all the same.</p>")
     for problem in result["problems"]:
@@ -60,6 +57,26 @@ def page(result: dict, title: str) -> str:
         points=escape(total(result)),
         body="\n".join(body),
     )
+
+
+def explained(errors: dict) -> dict:
+    """Return what each cell's error is called, by the number of the cell.
+
+    Examples
+    --------
+    >>> refused = "Refused: companion.data is not offered in this problem set: write it yourself"
+    >>> explained({"3": refused, "4": "NameError: name 'x' is not defined"})["4"]
+    "NameError: name 'x' is not defined; it may follow from cell 3"
+    """
+    found, first = {}, ""
+    for cell, error in errors.items():
+        name, refused, _ = error.partition(REFUSED)
+        if refused:  # our own cells do it too
+            first, error = first or cell, f"{name.removeprefix('Refused: ')}{IN_GRADING}"
+        elif first and error.startswith("NameError"):
+            error += f"; it may follow from cell {first}"
+        found[cell] = error
+    return found
 
 
 def total(result: dict) -> str:
