@@ -1,12 +1,14 @@
 """What _config.yml cannot say: where the outputs of the chapters lie, which notebooks to offer."""
 
 import hashlib
+import html
 import os
 import re
 import shutil
 from pathlib import Path
 from typing import ClassVar
 
+from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from jupyter_cache import get_cache
 from PIL import Image
@@ -49,6 +51,13 @@ def add_play_scripts(app, pagename, templatename, context, doctree):
         app.add_css_file(f"play/{play.STYLES}")
         for name in play.scripts(found):
             app.add_js_file(f"play/{name}", loading_method="defer")
+
+
+def mend_play_links(app, doctree):
+    """A link may set several values of a figure: MyST and the writer both escape its &."""
+    for link in doctree.findall(nodes.reference):
+        if "#play-" in link.get("refuri", ""):
+            link["refuri"] = html.unescape(link["refuri"])
 
 
 def pages_with_new_outputs(app, env, added, changed, removed):
@@ -110,6 +119,7 @@ def setup(app):
     app.add_config_value("companion_static", "", "html")
     app.connect("config-inited", set_options)
     app.connect("env-get-outdated", pages_with_new_outputs)
+    app.connect("doctree-read", mend_play_links)
     app.connect("html-page-context", add_play_scripts)
     app.connect("html-page-context", without_thebe, priority=900)
     app.connect("build-finished", replace_downloads)

@@ -60,6 +60,8 @@ class Book:
                 if page not in self.titles:
                     self.titles[page] = title
             target = block.name if block.kind == "target" else ""
+            if block.options.get("name") and page not in self.chapters:  # a claim, say
+                self.labels[block.options["name"]] = ("section", block.argument, page)
 
     def link(self, page: str) -> str:
         """Address of a page for a reader of a notebook, wherever the notebook is open."""
