@@ -97,11 +97,19 @@ def total(result: dict) -> str:
 
 
 def by_tests(problem: dict) -> list:
-    """Return the lines of a problem that tests have marked."""
+    """Return the lines of a problem that tests have marked.
+
+    Examples
+    --------
+    >>> test = {"name": "the ends", "points": 1, "got": 1, "message": ""}
+    >>> by_tests({"title": "Ends", "got": 1, "points": 1, "tests": [test]})[1]
+    '<li>✓ the ends (right, 1 point)</li>'
+    """
     lines = [f"<h2>{escape(problem['title'])}: {problem['got']} of {problem['points']}</h2><ul>"]
     for test in problem["tests"]:
         mark, word = ("✓", "right") if test["got"] == test["points"] else ("✗", "lost")
-        text = f"{mark} {escape(test['name'])} ({word}, {test['points']} points)"
+        points = f"{test['points']} point{'s' * (test['points'] != 1)}"
+        text = f"{mark} {escape(test['name'])} ({word}, {points})"
         told = f'<span class="told">{escape(test["message"])}</span>' if test["message"] else ""
         lines.append(f"<li>{text}{told}</li>")
     return [*lines, "</ul>"]
