@@ -4,6 +4,7 @@ import ast
 import hashlib
 import re
 
+from companion.grade import master
 from companion.grade.inside.wire import clean
 from companion.grade.judge import judge
 from companion.grade.session import Limits, Session
@@ -70,7 +71,7 @@ def blank(submission: Submission, problems) -> dict:
         "set": problems.name,
         "identity": "",
         "problem": submission.problem,
-        "notes": notes(submission),
+        "notes": notes(submission, problems),
         "errors": {},
         "enforced": [],
         "points": 0,
@@ -91,13 +92,16 @@ def blank(submission: Submission, problems) -> dict:
     }
 
 
-def notes(submission: Submission) -> list:
+def notes(submission: Submission, problems) -> list:
     """Return what a person should look at: code that reaches for answers or for the grader.
 
-    A note takes no points: it says where to read. Comments and texts do not count.
+    A note takes no points: it says where to read. Comments and texts do not count, nor do cells
+    as they were handed out.
     """
-    found = []
+    found, handed_out = [], master.cells(problems)
     for number, source in submission.cells:
+        if source.strip() in handed_out:
+            continue
         try:
             code = ast.unparse(ast.parse(source))
         except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -13,6 +13,7 @@ import pytest
 
 from companion.grade import gradescope, master, tables
 from companion.grade.__main__ import main
+from companion.grade.grading import notes
 from companion.grade.run import run
 from companion.grade.session import Limits
 from companion.grade.submission import find
@@ -250,3 +251,13 @@ def test_the_zip_runs_in_an_empty_folder_as_on_gradescope(small, tmp_path):
     assert "ZeroDivisionError" in result["output"]
     assert "not written yet" in result["tests"][2]["output"]
     assert (base / "source").stat().st_mode & 0o077 == 0
+
+
+def test_a_note_says_who_imports_a_reference_but_not_that_the_set_does(folder, tmp_path):
+    handed_out = "from companion.optim import SGD\n\nprint(SGD)"
+    path = tmp_path / "small.md"
+    path.write_text(f"{MASTER}\n```{{code-cell}} ipython3\n{handed_out}\n```\n", encoding="utf-8")
+    for name, source in {"ann": handed_out, "bob": f"x = 1\n{handed_out}"}.items():
+        (folder / f"{name}.ipynb").write_text(notebook(TWICE, source))
+    found = {s.key: notes(s, master.read(path)) for s in find(folder)}
+    assert found == {"ann": [], "bob": ["cell 2: companion.optim"]}
