@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
+from companion.grade.__main__ import main as grade
 from companion.play import playable as play
 from tests.play.cases import case, numbers
 from tests.play.engine import Engine, literal
@@ -76,7 +77,26 @@ def test_the_syllabus_has_every_chapter_with_the_time_that_its_head_states():
     assert sorted(rows) == sorted(wanted)
 
 
-def test_each_chapter_has_a_week():
+def test_each_chapter_and_each_problem_set_has_a_week():
     weeks = SYLLABUS.partition("## Part one")[2].partition("(sec-course-short)=")[0]
     for path in CHAPTERS:
         assert f"{{doc}}`../{path.parent.name}/{path.stem}`" in weeks, path.stem
+    for path in (BOOK / "course" / "sets").glob("*.md"):
+        found = re.search(rf"<sets/{path.stem}>` comes in", weeks)
+        assert found, f"{path.stem} never comes in"
+        assert re.search(rf"<sets/{path.stem}>` goes out", weeks[: found.start()]), path.stem
+
+
+def test_the_guide_prints_the_points_of_its_set_as_the_command_does(capsys):
+    grade(["points", "02_adaptive"])
+    guide = (BOOK / "course" / "guide.md").read_text("utf-8")
+    assert f"$ python -m companion.grade points 02_adaptive\n{capsys.readouterr().out}```" in guide
+
+
+def test_each_project_has_a_rubric_of_a_hundred_points():
+    projects = (BOOK / "course" / "projects.md").read_text("utf-8")
+    briefs = re.split(r"^## Project \d", projects, flags=re.MULTILINE)[1:]
+    assert len(briefs) == 4
+    for brief in briefs:
+        points = [int(z) for z in re.findall(r"^\| (\d+) \| ", brief, re.MULTILINE)]
+        assert sum(points) == 100
