@@ -27,19 +27,19 @@ def set_options(app, config):
     # The sidebar has a search field already; _config.yml cannot reach this option.
     config.html_theme_options["navbar_persistent"] = []
     # Sphinx copies these files only with a page that it writes: all are written when one changes.
-    write_play_scripts()
+    shutil.rmtree(STATIC, ignore_errors=True)
+    write_play_scripts(STATIC / "play")
     config.html_static_path.append(str(STATIC))
     files = sorted([*(ROOT / "book" / "_static").rglob("*"), *STATIC.rglob("*")])
     content = b"".join(path.read_bytes() for path in files if path.is_file())
     config.companion_static = hashlib.sha256(content).hexdigest()
 
 
-def write_play_scripts():
+def write_play_scripts(folder):
     """Write the scripts of playable figures, the rules printed from the package among them."""
-    shutil.rmtree(STATIC, ignore_errors=True)
     texts = {name: play.served(name) for name in play.scripts(play.names())}
     for name, text in (texts | {play.STYLES: play.source(play.STYLES)}).items():
-        path = STATIC / "play" / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 

@@ -28,10 +28,12 @@ class Book:
 
         toc = yaml.safe_load(self.read("_toc.yml"))
         self.numbers: dict[str, int] = {}
+        self.parts: dict[str, str] = {}
         pages = [toc["root"]]
         for part in toc["parts"]:
             for chapter in part["chapters"]:
                 pages.append(chapter["file"])
+                self.parts[chapter["file"]] = part.get("caption", "")
                 if part.get("numbered"):
                     self.numbers[chapter["file"]] = len(self.numbers) + 1
         self.sources = {
