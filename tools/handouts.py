@@ -51,18 +51,16 @@ def handout(book: Book, name: str, solutions: bool) -> tuple[str, list[str]]:
     return LINK.sub(numbered, "\n".join(parts)), links
 
 
-def print_all(pages: dict[Path, tuple[str, str, list[str]]], browser: str):
+def print_all(pages: dict[Path, tuple[str, str, list[str]]], chromium):
     """Print title, body and links of each page to the PDF that is its key."""
     template = jinja2.Environment(autoescape=False).from_string(
         (page.HERE / "handout.html").read_text(encoding="utf-8")
     )
-    with TemporaryDirectory() as folder, sync_playwright() as driver:
+    with TemporaryDirectory() as folder:
         page.copy_mathjax(Path(folder, "mathjax"))
-        chromium = driver.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        sheet = chromium.new_page()
+        sheet, source = chromium.new_page(), Path(folder, "page.html")
         for done, (path, (title, body, links)) in enumerate(pages.items(), 1):
-            source, escaped = Path(folder, "page.html"), [html.escape(link) for link in links]
-            mathjax = "mathjax/tex-chtml.js"
+            escaped, mathjax = [html.escape(link) for link in links], "mathjax/tex-chtml.js"
             text = template.render(title=title, body=body, links=escaped, mathjax=mathjax)
             source.write_text(text, encoding="utf-8")
             sheet.goto(source.as_uri())
@@ -78,7 +76,7 @@ def print_all(pages: dict[Path, tuple[str, str, list[str]]], browser: str):
                 margin={"top": "18mm", "bottom": "20mm", "left": "22mm", "right": "22mm"},
             )
             print(f"[{done}/{len(pages)}] {path}", flush=True)
-        chromium.close()
+        sheet.close()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -107,7 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
         }
     except ChapterError as error:
         sys.exit(str(error))
-    print_all(pages, browser)
+    with sync_playwright() as driver:
+        print_all(pages, driver.chromium.launch(executable_path=browser, args=["--no-sandbox"]))
     return 0
 
 
