@@ -49,6 +49,11 @@ def look(browser, path):
     with opened(browser, path) as page:
         assert page.evaluate("() => Reveal.getTotalSlides()") > 5
         assert page.evaluate(FAULTS) == []
+        # The speaker reads formulas, not TeX.
+        assert page.locator("aside.notes math").count() > 5
+        notes = "".join(page.locator("aside.notes").all_text_contents())
+        assert "\\(" not in notes
+        assert "\\[" not in notes
 
 
 @pytest.mark.skipif(not DECKS, reason="no decks: run `make slides` first")
