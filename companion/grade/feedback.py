@@ -43,9 +43,9 @@ def page(result: dict, title: str) -> str:
     body = []
     if result.get("problem"):
         body.append(f"<p>{escape(result['problem'])}.</p>")
-    if result.get("errors"):
+    if told := explained(result):
         body.append("<h2>While your notebook ran</h2><ul>")
-        for cell, error in explained(result["errors"]).items():
+        for cell, error in told.items():
             body.append(f"<li>Cell {escape(cell)}: {escape(error)}</li>")
         body.append("</ul><p>The other cells ran all the same.</p>")
     for problem in result["problems"]:
@@ -59,20 +59,25 @@ def page(result: dict, title: str) -> str:
     )
 
 
-def explained(errors: dict) -> dict:
+def explained(result: dict) -> dict:
     """Return what each cell's error is called, by the number of the cell.
+
+    What a cell as it was handed out uses of the package is nobody's error.
 
     Examples
     --------
     >>> refused = "Refused: companion.data is not offered in this problem set: write it yourself"
-    >>> explained({"3": refused, "4": "NameError: name 'x' is not defined"})["4"]
-    "NameError: name 'x' is not defined; it may follow from cell 3"
+    >>> errors = {"3": refused, "4": "NameError: name 'x' is not defined"}
+    >>> explained({"errors": errors, "handed_out": ["1", "3"]})
+    {'4': "NameError: name 'x' is not defined; it may follow from cell 3"}
     """
     found, first = {}, ""
-    for cell, error in errors.items():
+    for cell, error in result["errors"].items():
         name, refused, _ = error.partition(REFUSED)
-        if refused:  # our own cells do it too
+        if refused:
             first, error = first or cell, f"{name.removeprefix('Refused: ')}{IN_GRADING}"
+            if cell in result["handed_out"]:
+                continue
         elif first and error.startswith("NameError"):
             error += f"; it may follow from cell {first}"
         found[cell] = error

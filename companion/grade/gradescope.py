@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 from companion.files import replacing
-from companion.grade.feedback import total
+from companion.grade.feedback import explained, total
 from companion.grade.grading import graded
 from companion.grade.submission import find
 from companion.grade.system import refuse_danger
@@ -112,7 +112,7 @@ def results(result: dict) -> dict:
                     "visibility": "visible",
                 }
             )
-    errors = [f"Cell {cell}: {error}" for cell, error in result["errors"].items()]
+    errors = [f"Cell {cell}: {error}" for cell, error in explained(result).items()]
     return {
         "score": result["points"],
         "output": "\n".join([total(result), *filter(None, [result["problem"]]), *errors]),

@@ -10,7 +10,7 @@ from companion.grade.judge import judge
 from companion.grade.session import Limits, Session
 from companion.grade.submission import Submission, written
 
-VERSION = 1  # results of other versions are made anew
+VERSION = 2  # results of other versions are made anew
 SUSPECT = re.compile(
     r"torch\.optim|companion\.optim|companion\.simulate|torch\._|gc\.get_objects|"
     r"__subclasses__|sys\.modules|meta_path|site-packages"
@@ -37,6 +37,8 @@ def grade(submission: Submission, problems, secret: str, limits=None, hide=()) -
         Folders that the student's code must not see.
     """
     result = blank(submission, problems)
+    known = master.cells(problems)
+    result["handed_out"] = [str(n) for n, source in submission.cells if source.strip() in known]
     result["identity"] = identity(submission, problems, secret)
     if submission.problem:
         return result
@@ -67,12 +69,14 @@ def blank(submission: Submission, problems) -> dict:
     return {
         "student": submission.student,
         "number": submission.number,
+        "late": submission.late,
         "file": clean(submission.path.name),
         "set": problems.name,
         "identity": "",
         "problem": submission.problem,
         "notes": notes(submission, problems),
         "errors": {},
+        "handed_out": [],
         "enforced": [],
         "points": 0,
         "most": sum(problem.points for problem in problems.problems if problem.tests),

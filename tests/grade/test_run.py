@@ -125,6 +125,7 @@ def test_identity_comes_from_the_platform_and_never_from_the_file(folder):
     (folder / "link.ipynb").symlink_to(inside / "mine.ipynb")
     found = {s.student: s for s in find(folder, ["twice"])}
     assert {name: s.number for name, s in found.items()} == {"doejane": "123", "Richard Roe": "789"}
+    assert {name: s.late for name, s in found.items()} == {"doejane": True, "Richard Roe": False}
     assert found["Richard Roe"].path.name == "mine.ipynb"
 
 
@@ -193,9 +194,10 @@ def test_marks_by_hand_join_the_points_and_the_platforms_table(
     assert main(["canvas", "book.csv", "--column", "Set 2 (77)"]) == 0
     rows = tables.load(tmp_path / "canvas.csv")
     assert [row["Set 2 (77)"] for row in rows] == ["7.5", "4", ""]
-    (tmp_path / "sheet.csv").write_text("Identifier,Full name,Grade\nParticipant 124,R,\n")
+    (tmp_path / "sheet.csv").write_text("Identifier,Full name,Grade\nParticipant 124,-,\n")
     assert main(["moodle", "sheet.csv"]) == 1
-    assert tables.load(tmp_path / "moodle.csv")[0]["Grade"] == "4"
+    row = tables.load(tmp_path / "moodle.csv")[0]
+    assert (row["Grade"], row["Full name"]) == ("4", "-")  # the platform's own stays as it was
     (tmp_path / "graded" / "marks.csv").write_text(text.replace(",2\n", ",3\n"), encoding="utf-8")
     with pytest.raises(ValueError, match="'3' is no number from 0 to 2"):
         run(folder, small, "graded", limits=LIMITS)
