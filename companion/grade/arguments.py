@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Given:
@@ -18,12 +20,14 @@ def packed(value):
     Examples
     --------
     >>> import numpy as np
-    >>> packed(np.array([1.0, 2.0])), packed([1.0, 2.0])
+    >>> packed(np.array([1.0, 2.0])), packed([1.0, np.float64(2.0)])
     ({'array': [1.0, 2.0], 'kind': 'f'}, [1.0, 2.0])
     """
     if isinstance(value, Given):
         keywords = {key: packed(part) for key, part in value.keywords.items()}
         return {"make": value.name, "args": packed(value.args), "keywords": keywords}
+    if isinstance(value, np.generic):
+        return value.item()
     if hasattr(value, "tolist") and hasattr(value, "dtype"):
         value = value.numpy() if hasattr(value, "numpy") else value
         return {"array": value.tolist(), "kind": "i" if value.dtype.kind in "iu" else "f"}
