@@ -60,6 +60,16 @@ def mend_play_links(app, doctree):
             link["refuri"] = html.unescape(link["refuri"])
 
 
+def number_by_page(app, env):
+    """A page outside the numbered parts counts what it has by itself, as its notebook does."""
+    for kinds in env.toc_fignumbers.values():
+        for numbers in kinds.values():
+            if all(len(number) == 1 for number in numbers.values()):
+                order = sorted(numbers, key=numbers.get)
+                numbers.update({name: (place,) for place, name in enumerate(order, 1)})
+    return []
+
+
 def pages_with_new_outputs(app, env, added, changed, removed):
     """A page is read again when its cells have run again, though its source is the same."""
     records = get_cache(app.config.nb_execution_cache_path).list_cache_records()
@@ -119,6 +129,7 @@ def setup(app):
     app.add_config_value("companion_static", "", "html")
     app.connect("config-inited", set_options)
     app.connect("env-get-outdated", pages_with_new_outputs)
+    app.connect("env-updated", number_by_page)
     app.connect("doctree-read", mend_play_links)
     app.connect("html-page-context", add_play_scripts)
     app.connect("html-page-context", without_thebe, priority=900)
