@@ -129,7 +129,7 @@ def setup(app):
     app.add_config_value("companion_static", "", "html")
     app.connect("config-inited", set_options)
     app.connect("env-get-outdated", pages_with_new_outputs)
-    app.connect("env-updated", number_by_page)
+    app.connect("env-get-updated", number_by_page, priority=900)  # after Sphinx has numbered all
     app.connect("doctree-read", mend_play_links)
     app.connect("html-page-context", add_play_scripts)
     app.connect("html-page-context", without_thebe, priority=900)
