@@ -47,13 +47,13 @@ $(STAMP): pyproject.toml constraints.txt
 book: $(STAMP) ## build the book (COMPANION_SCALE=smoke, quick or full; quick unless told)
 	$(BIN)/python tools/execution.py
 	$(BIN)/python -c "from jupyter_book.cli.main import main; main()" build . --config _config.yml --toc "$$PWD/_toc.yml" -W -n --keep-going
-	$(BIN)/python -m pytest -q -n auto tests/test_html.py tests/test_browser.py tests/test_play.py tests/test_slides.py
+	$(BIN)/python -m pytest -q -n auto tests/test_html.py tests/test_browser.py tests/test_play.py
 	@echo "The book is in $(HTML)"
 
 slides: $(STAMP) ## write a deck of slides a chapter, from the cells that the book runs too
 	$(BIN)/python tools/execution.py
 	$(BIN)/python tools/slides.py
-	$(BIN)/python -m pytest -q -n auto tests/test_decks.py
+	$(BIN)/python -m pytest -q -n auto tests/test_slides.py tests/test_decks.py
 
 handouts: $(STAMP) ## print the problem sets (python tools/handouts.py --solutions: the solved ones)
 	$(BIN)/python tools/handouts.py
