@@ -8,14 +8,13 @@ the notebooks hold, without network; links stand at the end of the paper.
 import argparse
 import html
 import json
-import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import jinja2
+from browser import chromium
 from generator import page
 from generator.book import ROOT, Book
 from generator.chapter import Chapter
@@ -23,7 +22,6 @@ from generator.source import ChapterError
 from playwright.sync_api import sync_playwright
 
 OUT = ROOT / "_build" / "handouts"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LINK = re.compile(r'<a href="(https?://[^"]+)">(.*?)</a>', re.DOTALL)
 FOOTER = """<div style="font-size: 8pt; width: 100%; text-align: center">{title} –
 <span class="pageNumber"></span> / <span class="totalPages"></span></div>"""
@@ -85,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--solutions", action="store_true", help="print the solved sets")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the PDFs")
     parsed = parser.parse_args(arguments)
-    browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = chromium()
     if browser is None:
         sys.exit("There is no Chromium to print with: install one, or set CHROMIUM to its path.")
     try:

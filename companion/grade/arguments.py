@@ -14,6 +14,15 @@ class Given:
     keywords: dict = field(default_factory=dict)
 
 
+def asked(name: str, args, keywords: dict, gradients=None, state=()) -> dict:
+    """Return the request for a call, or for a rule's path over gradients, as plain data."""
+    request = {"name": name, "args": packed(args)}
+    request["keywords"] = {key: packed(value) for key, value in keywords.items()}
+    if gradients is not None:
+        request |= {"gradients": packed(gradients), "state": packed(list(state))}
+    return request
+
+
 def packed(value):
     """Return an argument as plain data, with marks on what arrives as something else.
 

@@ -81,7 +81,6 @@ def mark(base, problems) -> dict:
     """Grade ``submission/`` below a folder and write ``results/results.json`` there; return it."""
     refuse_danger()
     base = Path(base)
-    names = problems.names
     secret = (base / "source" / "secret.txt").read_text(encoding="utf-8").strip()
     found = find(base / "submission")
     if not found:
@@ -90,7 +89,7 @@ def mark(base, problems) -> dict:
             "output": "There is no notebook and no .py file in what you handed in.",
         }
     else:
-        best = max(found, key=lambda s: sum(name in str(s.cells) for name in names))
+        best = max(found, key=lambda s: s.holds(problems.names))
         hide = (base / "source", base / "submission", base / "results")
         result = results(graded(best, problems, secret, None, hide))
     with replacing(base / "results" / "results.json", "w") as file:

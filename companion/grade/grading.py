@@ -37,8 +37,6 @@ def grade(submission: Submission, problems, secret: str, limits=None, hide=()) -
         Folders that the student's code must not see.
     """
     result = blank(submission, problems)
-    known = master.cells(problems)
-    result["handed_out"] = [str(n) for n, source in submission.cells if source.strip() in known]
     result["identity"] = identity(submission, problems, secret)
     if submission.problem:
         return result
@@ -66,6 +64,8 @@ def graded(submission, problems, secret, limits, hide) -> dict:
 
 def blank(submission: Submission, problems) -> dict:
     """Return the result of a submission before anything of it has run: no points."""
+    known = master.cells(problems)
+    handed_out = [number for number, source in submission.cells if source.strip() in known]
     return {
         "student": submission.student,
         "number": submission.number,
@@ -74,9 +74,9 @@ def blank(submission: Submission, problems) -> dict:
         "set": problems.name,
         "identity": "",
         "problem": submission.problem,
-        "notes": notes(submission, problems),
+        "notes": notes(submission, handed_out),
         "errors": {},
-        "handed_out": [],
+        "handed_out": list(map(str, handed_out)),
         "enforced": [],
         "points": 0,
         "most": sum(problem.points for problem in problems.problems if problem.tests),
@@ -96,15 +96,15 @@ def blank(submission: Submission, problems) -> dict:
     }
 
 
-def notes(submission: Submission, problems) -> list:
+def notes(submission: Submission, handed_out: list) -> list:
     """Return what a person should look at: code that reaches for answers or for the grader.
 
-    A note takes no points: it says where to read. Comments and texts do not count, nor do cells
-    as they were handed out.
+    A note takes no points: it says where to read. Comments and texts do not count, nor do the
+    cells, by number, that are as they were handed out.
     """
-    found, handed_out = [], master.cells(problems)
+    found = []
     for number, source in submission.cells:
-        if source.strip() in handed_out:
+        if number in handed_out:
             continue
         try:
             code = ast.unparse(ast.parse(source))

@@ -65,6 +65,11 @@ class Submission:
         """Return number and text of each code cell."""
         return [(part.number, part.source) for part in self.parts if part.code]
 
+    def holds(self, names) -> int:
+        """Return how many of these names stand in its code."""
+        code = str(self.cells)
+        return sum(name in code for name in names)
+
 
 def find(folder, names=()) -> list:
     """Return the submissions of a folder, one a student, ordered by key.
@@ -95,7 +100,7 @@ def find(folder, names=()) -> list:
     found, used = [], set()
     for files in owners.values():
         read_all = [read(path, owner) for path, owner in files]
-        best = max(read_all, key=lambda s: (sum(n in str(s.cells) for n in names), str(s.path)))
+        best = max(read_all, key=lambda s: (s.holds(names), str(s.path)))
         while best.key in used:
             best.key += "-2"
         used.add(best.key)

@@ -13,7 +13,7 @@ import pytest
 
 from companion.grade import gradescope, master, tables
 from companion.grade.__main__ import main
-from companion.grade.grading import notes
+from companion.grade.grading import blank
 from companion.grade.run import run
 from companion.grade.session import Limits
 from companion.grade.submission import find
@@ -261,5 +261,5 @@ def test_a_note_says_who_imports_a_reference_but_not_that_the_set_does(folder, t
     path.write_text(f"{MASTER}\n```{{code-cell}} ipython3\n{handed_out}\n```\n", encoding="utf-8")
     for name, source in {"ann": handed_out, "bob": f"x = 1\n{handed_out}"}.items():
         (folder / f"{name}.ipynb").write_text(notebook(TWICE, source))
-    found = {s.key: notes(s, master.read(path)) for s in find(folder)}
+    found = {s.key: blank(s, master.read(path))["notes"] for s in find(folder)}
     assert found == {"ann": [], "bob": ["cell 2: companion.optim"]}

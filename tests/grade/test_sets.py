@@ -175,6 +175,16 @@ def test_copied_and_patched_torch_gains_nothing():
         assert "is not offered in this problem set: write it yourself" in outcomes[0].message
 
 
+@pytest.fixture(scope="module")
+def book():
+    return Book()
+
+
+@pytest.fixture(scope="module")
+def solved(book):
+    return book.solutions()
+
+
 DERIVATIVES = """
 import torch
 def second(x): return torch.func.hessian(lambda z: (z**4).sum())(x)
@@ -195,9 +205,9 @@ def test_torch_goes_on_using_what_is_refused():
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_the_solved_notebook_has_all_points_where_submissions_run(name, tmp_path):
+def test_the_solved_notebook_has_all_points_where_submissions_run(name, solved, tmp_path):
     path = tmp_path / f"{name}_solution.ipynb"
-    path.write_text(Book().solutions()[path.name], encoding="utf-8")
+    path.write_text(solved[path.name], encoding="utf-8")
     result = grade(submission.read(path), SETS[name], "a secret")
     lost = [t["message"] for p in result["problems"] for t in p["tests"] if t["message"]]
     assert lost == []
@@ -205,10 +215,8 @@ def test_the_solved_notebook_has_all_points_where_submissions_run(name, tmp_path
     assert all(p["written"] for p in result["problems"] if p["rubric"])
 
 
-def test_notebooks_and_pages_hide_what_only_the_grader_reads():
-    book = Book()
+def test_notebooks_and_pages_hide_what_only_the_grader_reads(book, solved):
     made = {path.stem: text for path, text in book.notebooks().items()}
-    solved = book.solutions()
     for name, problems in SETS.items():
         text = "\n".join("".join(c["source"]) for c in json.loads(made[name])["cells"])
         full = "\n".join(
