@@ -27,7 +27,7 @@ export COMPANION_PROGRESS = 0
 export OMP_WAIT_POLICY = passive
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lower newest lint format notebooks serve bench clean
+.PHONY: help book slides handouts test lower newest lint format notebooks serve bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z ]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or later is needed, and '$(PYTHON)' is not. Name another: make PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[book,test,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[book,test,slides,dev]"
 	@mkdir -p $(VENV)/home/ipython # IPython warns of a home that is not there
 	@pwd -P > $@
 
@@ -49,6 +49,14 @@ book: $(STAMP) ## build the book (COMPANION_SCALE=smoke, quick or full; quick un
 	$(BIN)/python -c "from jupyter_book.cli.main import main; main()" build . --config _config.yml --toc "$$PWD/_toc.yml" -W -n --keep-going
 	$(BIN)/python -m pytest -q -n auto tests/test_html.py tests/test_browser.py tests/test_play.py
 	@echo "The book is in $(HTML)"
+
+slides: $(STAMP) ## write a deck of slides a chapter, from the cells that the book runs too
+	$(BIN)/python tools/execution.py
+	$(BIN)/python tools/slides.py
+	$(BIN)/python -m pytest -q -n auto tests/test_slides.py tests/test_decks.py
+
+handouts: $(STAMP) ## print the problem sets (python tools/handouts.py --solutions: the solved ones)
+	$(BIN)/python tools/handouts.py
 
 # One thread a process: the processes already share the cores between them.
 test: $(STAMP) ## run tests, doctests and every notebook (at smoke scale), with coverage

@@ -86,6 +86,16 @@ def test_what_makes_chapters_run_again(book, name, text, expected):
     assert todo() == expected
 
 
+def test_the_key_does_not_depend_on_what_this_process_has_imported(tmp_path, monkeypatch):
+    before = execution.environment.__wrapped__()
+    assert b"jupyter-book==" in before
+    package = tmp_path / "vendored-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: vendored\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert execution.environment.__wrapped__() == before
+
+
 def test_a_module_that_loads_others_by_name_depends_on_all(book):
     root, todo = book
     (root / "companion" / "two.py").write_text("import pkgutil")

@@ -205,6 +205,13 @@ CONSTRUCTS = {
 }
 
 
+def test_a_named_block_of_a_page_without_cells_can_be_referred_to(book, tmp_path):
+    page = "# Welcome\n\n````{dropdown} A claim\n:name: claim-one\n\nIt holds.\n````\n"
+    (tmp_path / "book" / "index.md").write_text(page)
+    address = "https://github.com/some/where/blob/main/book/index.md"
+    assert text_of(book("{ref}`so <claim-one>`")) == f"[so]({address})"
+
+
 @pytest.mark.parametrize(("source", "expected"), CONSTRUCTS.values(), ids=CONSTRUCTS)
 def test_construct_becomes_plain_markdown(book, source, expected):
     assert text_of(book(source)) == expected

@@ -18,6 +18,8 @@ FIGURES = [(name, path) for path in PAGES for name in play.shown(path.read_text(
 each = pytest.mark.parametrize(
     ("name", "path"), FIGURES, ids=lambda z: z if isinstance(z, str) else z.stem
 )
+# Links are read and written by the stage, for all figures alike: these have every kind of control.
+LINKED = [z for z in FIGURES if z[0] in ("race", "momentum", "phase", "blockwise")]
 # What a page says once all its figures stand.
 READY = "() => customElements.get('play-figure') && document.querySelector('.play-stage')"
 THEME = "(scheme) => document.documentElement.dataset.theme === scheme"
@@ -236,24 +238,31 @@ def test_a_figure_is_accessible_by_day_and_by_night(browser, name, path):
             assert found.violations_count == 0, (view, found.generate_report())
 
 
-def test_a_link_brings_its_settings_over_http(browser, server, reader):
-    reader.change(case(reader.name).SETTINGS[0])
-    reader.page.evaluate(CLIPBOARD)
-    reader.figure.get_by_role("button", name="Copy link").click()
-    link = reader.page.evaluate("() => window.link")
-    with Reader(browser, link.replace(HTML.as_uri(), server), reader.name) as other:
-        assert other.values() == reader.values()
+@pytest.fixture(params=LINKED, ids=lambda z: z[0])
+def linked(request, browser):
+    name, path = request.param
+    with Reader(browser, path.as_uri(), name) as reader:
+        yield reader
+
+
+def test_a_link_brings_its_settings_over_http(browser, server, linked):
+    linked.change(case(linked.name).SETTINGS[0])
+    linked.page.evaluate(CLIPBOARD)
+    linked.figure.get_by_role("button", name="Copy link").click()
+    link = linked.page.evaluate("() => window.link")
+    with Reader(browser, link.replace(HTML.as_uri(), server), linked.name) as other:
+        assert other.values() == linked.values()
         assert other.said == []
 
 
-def test_a_broken_link_does_no_harm(browser, reader):
-    start = reader.values()
-    ranges = reader.figure.evaluate("(e) => e.figure.controls || []")
+def test_a_broken_link_does_no_harm(browser, linked):
+    start = linked.values()
+    ranges = linked.figure.evaluate("(e) => e.figure.controls || []")
     limits = {c["id"]: c["max"] for c in ranges if "max" in c}
     broken = {key: "1e99" if key in limits else "?broken" for key in start}
     query = urlencode({**broken, "nobody": 1})
-    page = reader.page.url.split("#")[0]
-    with Reader(browser, f"{page}#play-{reader.name}?{query}", reader.name) as other:
+    page = linked.page.url.split("#")[0]
+    with Reader(browser, f"{page}#play-{linked.name}?{query}", linked.name) as other:
         values = other.values()
         assert values.keys() == start.keys()
         for key, value in values.items():

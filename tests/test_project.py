@@ -25,7 +25,9 @@ CONSTRAINTS = {
     if line and not line.startswith("#")
     for pin in [Requirement(line)]
 }
-INSTALLED = PROJECT["dependencies"] + [r for e in ("book", "test", "dev") for r in EXTRAS[e]]
+INSTALLED = PROJECT["dependencies"] + [
+    r for e in ("book", "test", "slides", "dev") for r in EXTRAS[e]
+]
 
 
 def files():

@@ -1,12 +1,14 @@
 """What _config.yml cannot say: where the outputs of the chapters lie, which notebooks to offer."""
 
 import hashlib
+import html
 import os
 import re
 import shutil
 from pathlib import Path
 from typing import ClassVar
 
+from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from jupyter_cache import get_cache
 from PIL import Image
@@ -25,19 +27,19 @@ def set_options(app, config):
     # The sidebar has a search field already; _config.yml cannot reach this option.
     config.html_theme_options["navbar_persistent"] = []
     # Sphinx copies these files only with a page that it writes: all are written when one changes.
-    write_play_scripts()
+    shutil.rmtree(STATIC, ignore_errors=True)
+    write_play_scripts(STATIC / "play")
     config.html_static_path.append(str(STATIC))
     files = sorted([*(ROOT / "book" / "_static").rglob("*"), *STATIC.rglob("*")])
     content = b"".join(path.read_bytes() for path in files if path.is_file())
     config.companion_static = hashlib.sha256(content).hexdigest()
 
 
-def write_play_scripts():
+def write_play_scripts(folder):
     """Write the scripts of playable figures, the rules printed from the package among them."""
-    shutil.rmtree(STATIC, ignore_errors=True)
     texts = {name: play.served(name) for name in play.scripts(play.names())}
     for name, text in (texts | {play.STYLES: play.source(play.STYLES)}).items():
-        path = STATIC / "play" / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
@@ -49,6 +51,23 @@ def add_play_scripts(app, pagename, templatename, context, doctree):
         app.add_css_file(f"play/{play.STYLES}")
         for name in play.scripts(found):
             app.add_js_file(f"play/{name}", loading_method="defer")
+
+
+def mend_play_links(app, doctree):
+    """A link may set several values of a figure: MyST and the writer both escape its &."""
+    for link in doctree.findall(nodes.reference):
+        if "#play-" in link.get("refuri", ""):
+            link["refuri"] = html.unescape(link["refuri"])
+
+
+def number_by_page(app, env):
+    """A page outside the numbered parts counts what it has by itself, as its notebook does."""
+    for kinds in env.toc_fignumbers.values():
+        for numbers in kinds.values():
+            if all(len(number) == 1 for number in numbers.values()):
+                order = sorted(numbers, key=numbers.get)
+                numbers.update({name: (place,) for place, name in enumerate(order, 1)})
+    return []
 
 
 def pages_with_new_outputs(app, env, added, changed, removed):
@@ -110,6 +129,8 @@ def setup(app):
     app.add_config_value("companion_static", "", "html")
     app.connect("config-inited", set_options)
     app.connect("env-get-outdated", pages_with_new_outputs)
+    app.connect("env-get-updated", number_by_page, priority=900)  # after Sphinx has numbered all
+    app.connect("doctree-read", mend_play_links)
     app.connect("html-page-context", add_play_scripts)
     app.connect("html-page-context", without_thebe, priority=900)
     app.connect("build-finished", replace_downloads)

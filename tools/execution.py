@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import site
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -53,7 +54,9 @@ def chapters() -> dict[str, Path]:
 @cache
 def environment() -> bytes:
     """What every output depends on: the scale, Python and the installed versions."""
-    installed = sorted({f"{found.name}=={found.version}" for found in distributions()})
+    # Not on sys.path, to which setuptools, once imported, adds packages of its own.
+    folders = [*site.getsitepackages(), *[site.getusersitepackages()] * bool(site.ENABLE_USER_SITE)]
+    installed = sorted({f"{found.name}=={found.version}" for found in distributions(path=folders)})
     return "\n".join([SCALE, sys.version, *installed]).encode()
 
 

@@ -47,6 +47,18 @@ def written(answer):
     return answer
 
 
+def stopped(reason) -> str:
+    """Return a reason as a sentence: with a stop, unless it ends in one.
+
+    Examples
+    --------
+    >>> stopped("expected 1"), stopped("which of them?")
+    ('expected 1.', 'which of them?')
+    """
+    text = str(reason)
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 def guarded(function):
     """Return a student's function that works on copies: what it does to its inputs stays there."""
 
@@ -90,7 +102,7 @@ def check(function):
         except Unfinished as reason:
             message = f"not yet: {reason}. Fill in the stub and run again."
         except Wrong as reason:
-            message = f"not right yet: {reason}."
+            message = f"not right yet: {stopped(reason)}"
         except BaseException as error:
             message = f"not right yet: {type(error).__name__} was raised: {_text(error)}."
             if isinstance(error, NotImplementedError) and not error.args:  # torch says more

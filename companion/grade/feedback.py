@@ -43,12 +43,9 @@ def page(result: dict, title: str) -> str:
     body = []
     if result.get("problem"):
         body.append(f"<p>{escape(result['problem'])}.</p>")
-    if result.get("errors"):
+    if told := explained(result):
         body.append("<h2>While your notebook ran</h2><ul>")
-        for cell, error in result["errors"].items():
-            told = error.partition(REFUSED)
-            if told[1]:  # our own cells do it too
-                error = f"{told[0].removeprefix('Refused: ')}{IN_GRADING}"
+        for cell, error in told.items():
             body.append(f"<li>Cell {escape(cell)}: {escape(error)}</li>")
         body.append("</ul><p>The other cells ran all the same.</p>")
     for problem in result["problems"]:
@@ -60,6 +57,31 @@ def page(result: dict, title: str) -> str:
         points=escape(total(result)),
         body="\n".join(body),
     )
+
+
+def explained(result: dict) -> dict:
+    """Return what each cell's error is called, by the number of the cell.
+
+    What a cell as it was handed out uses of the package is nobody's error.
+
+    Examples
+    --------
+    >>> refused = "Refused: companion.data is not offered in this problem set: write it yourself"
+    >>> errors = {"3": refused, "4": "NameError: name 'x' is not defined"}
+    >>> explained({"errors": errors, "handed_out": ["1", "3"]})
+    {'4': "NameError: name 'x' is not defined; it may follow from cell 3"}
+    """
+    found, first = {}, ""
+    for cell, error in result["errors"].items():
+        name, refused, _ = error.partition(REFUSED)
+        if refused:
+            first, error = first or cell, f"{name.removeprefix('Refused: ')}{IN_GRADING}"
+            if cell in result["handed_out"]:
+                continue
+        elif first and error.startswith("NameError"):
+            error += f"; it may follow from cell {first}"
+        found[cell] = error
+    return found
 
 
 def total(result: dict) -> str:
@@ -80,11 +102,19 @@ def total(result: dict) -> str:
 
 
 def by_tests(problem: dict) -> list:
-    """Return the lines of a problem that tests have marked."""
+    """Return the lines of a problem that tests have marked.
+
+    Examples
+    --------
+    >>> test = {"name": "the ends", "points": 1, "got": 1, "message": ""}
+    >>> by_tests({"title": "Ends", "got": 1, "points": 1, "tests": [test]})[1]
+    '<li>✓ the ends (right, 1 point)</li>'
+    """
     lines = [f"<h2>{escape(problem['title'])}: {problem['got']} of {problem['points']}</h2><ul>"]
     for test in problem["tests"]:
         mark, word = ("✓", "right") if test["got"] == test["points"] else ("✗", "lost")
-        text = f"{mark} {escape(test['name'])} ({word}, {test['points']} points)"
+        points = f"{test['points']} point{'s' * (test['points'] != 1)}"
+        text = f"{mark} {escape(test['name'])} ({word}, {points})"
         told = f'<span class="told">{escape(test["message"])}</span>' if test["message"] else ""
         lines.append(f"<li>{text}{told}</li>")
     return [*lines, "</ul>"]

@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 from companion.files import replacing
-from companion.grade.feedback import total
+from companion.grade.feedback import explained, total
 from companion.grade.grading import graded
 from companion.grade.submission import find
 from companion.grade.system import refuse_danger
@@ -81,7 +81,6 @@ def mark(base, problems) -> dict:
     """Grade ``submission/`` below a folder and write ``results/results.json`` there; return it."""
     refuse_danger()
     base = Path(base)
-    names = problems.names
     secret = (base / "source" / "secret.txt").read_text(encoding="utf-8").strip()
     found = find(base / "submission")
     if not found:
@@ -90,7 +89,7 @@ def mark(base, problems) -> dict:
             "output": "There is no notebook and no .py file in what you handed in.",
         }
     else:
-        best = max(found, key=lambda s: sum(name in str(s.cells) for name in names))
+        best = max(found, key=lambda s: s.holds(problems.names))
         hide = (base / "source", base / "submission", base / "results")
         result = results(graded(best, problems, secret, None, hide))
     with replacing(base / "results" / "results.json", "w") as file:
@@ -112,7 +111,7 @@ def results(result: dict) -> dict:
                     "visibility": "visible",
                 }
             )
-    errors = [f"Cell {cell}: {error}" for cell, error in result["errors"].items()]
+    errors = [f"Cell {cell}: {error}" for cell, error in explained(result).items()]
     return {
         "score": result["points"],
         "output": "\n".join([total(result), *filter(None, [result["problem"]]), *errors]),

@@ -4,12 +4,13 @@ import ast
 import hashlib
 import re
 
+from companion.grade import master
 from companion.grade.inside.wire import clean
 from companion.grade.judge import judge
 from companion.grade.session import Limits, Session
 from companion.grade.submission import Submission, written
 
-VERSION = 1  # results of other versions are made anew
+VERSION = 2  # results of other versions are made anew
 SUSPECT = re.compile(
     r"torch\.optim|companion\.optim|companion\.simulate|torch\._|gc\.get_objects|"
     r"__subclasses__|sys\.modules|meta_path|site-packages"
@@ -63,15 +64,19 @@ def graded(submission, problems, secret, limits, hide) -> dict:
 
 def blank(submission: Submission, problems) -> dict:
     """Return the result of a submission before anything of it has run: no points."""
+    known = master.cells(problems)
+    handed_out = [number for number, source in submission.cells if source.strip() in known]
     return {
         "student": submission.student,
         "number": submission.number,
+        "late": submission.late,
         "file": clean(submission.path.name),
         "set": problems.name,
         "identity": "",
         "problem": submission.problem,
-        "notes": notes(submission),
+        "notes": notes(submission, handed_out),
         "errors": {},
+        "handed_out": list(map(str, handed_out)),
         "enforced": [],
         "points": 0,
         "most": sum(problem.points for problem in problems.problems if problem.tests),
@@ -91,13 +96,16 @@ def blank(submission: Submission, problems) -> dict:
     }
 
 
-def notes(submission: Submission) -> list:
+def notes(submission: Submission, handed_out: list) -> list:
     """Return what a person should look at: code that reaches for answers or for the grader.
 
-    A note takes no points: it says where to read. Comments and texts do not count.
+    A note takes no points: it says where to read. Comments and texts do not count, nor do the
+    cells, by number, that are as they were handed out.
     """
     found = []
     for number, source in submission.cells:
+        if number in handed_out:
+            continue
         try:
             code = ast.unparse(ast.parse(source))
         except (SyntaxError, ValueError, RecursionError, MemoryError):

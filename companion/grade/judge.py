@@ -20,7 +20,7 @@ import torch
 
 from companion.checks.values import expect as _expect
 from companion.checks.values import show
-from companion.checks.verdict import Unfinished, Wrong, fail
+from companion.checks.verdict import Unfinished, Wrong, fail, stopped
 from companion.grade.arguments import Given
 
 RTOL = 1e-5  # relative error that is forgiven: what float32 makes of some twenty steps
@@ -180,7 +180,7 @@ def _outcome(name, points, function, student, draw) -> Outcome:
     except Unfinished as reason:
         return Outcome(name, points, 0, f"not written yet: {reason}.")
     except Wrong as reason:
-        return Outcome(name, points, 0, f"{reason}.")
+        return Outcome(name, points, 0, stopped(reason))
     except Exception as error:  # of the test, on an answer that nobody foresaw: never a mark
         return Outcome(name, points, 0, f"the answer has a form that cannot be judged ({error!r}).")
     return Outcome(name, points, points)

@@ -136,6 +136,12 @@ def read(path) -> ProblemSet:
     return ProblemSet(path.stem, title, problems, offer, text, path)
 
 
+def cells(problems: ProblemSet) -> set:
+    """Return the code cells that a set hands out, without their options."""
+    found = fences(problems.text.split("\n"), problems.path.name)
+    return {"\n".join(f.body).strip() for f in found if f.name == "code-cell"}
+
+
 def fences(lines: list, where: str, first: int = 1) -> list:
     """Return the fenced blocks at the left margin of some lines."""
     found, number = [], 0

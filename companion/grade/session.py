@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from companion.grade.arguments import packed
+from companion.grade.arguments import asked
 from companion.grade.inside import wire
 from companion.grade.inside.cells import PATIENCE
 from companion.grade.system import Watch, end_all_of, limits_for
@@ -129,10 +129,7 @@ class Session:
         if not self._ready():
             return Answer(problem="gone", text="its process could not be kept alive")
         self._number += 1
-        request = {"id": self._number, "name": name, "args": packed(args)}
-        request["keywords"] = {key: packed(value) for key, value in keywords.items()}
-        if gradients is not None:
-            request |= {"gradients": packed(gradients), "state": packed(list(state))}
+        request = {"id": self._number, **asked(name, args, keywords, gradients, state)}
         with contextlib.suppress(OSError):
             self._process.stdin.write(wire.write(request))
             self._process.stdin.flush()
@@ -143,16 +140,8 @@ class Session:
         return self._judge(name, message)
 
     def _judge(self, name, message) -> Answer:
-        if message and "value" in message:
-            try:
-                value = wire.checked(message["value"])
-            except wire.NotPlain as reason:
-                return Answer(problem="kind", text=str(reason))
-            return Answer(value) if value is not None else Answer(problem="unfinished")
-        if message and message.get("missing"):
-            return Answer(problem="missing")
-        if message and "error" in message:
-            return Answer(problem="raised", text=wire.clean(str(message["error"])[:300]))
+        if answer := answered(message or {}):
+            return answer
         slow = f"it takes longer than {self.limits.seconds:g} s"
         if message and "slow" in message:
             self._dead[name] = Answer(problem="slow", text=slow)
@@ -249,6 +238,21 @@ class Session:
             with contextlib.suppress(OSError):
                 pipe.close()
         self._process = None
+
+
+def answered(message: dict) -> Answer | None:
+    """Return what a message of a student's process says of a call; None if it says nothing."""
+    if "value" in message:
+        try:
+            value = wire.checked(message["value"])
+        except wire.NotPlain as reason:
+            return Answer(problem="kind", text=str(reason))
+        return Answer(value) if value is not None else Answer(problem="unfinished")
+    if message.get("missing"):
+        return Answer(problem="missing")
+    if "error" in message:
+        return Answer(problem="raised", text=wire.clean(str(message["error"])[:300]))
+    return None
 
 
 def environment(folder) -> dict:

@@ -10,7 +10,7 @@ from pathlib import Path
 from companion.grade.inside.wire import clean
 
 LARGEST = 30_000_000  # bytes of a file
-CANVAS = re.compile(r"(?P<name>[^_]+)(?:_LATE)?_(?P<id>\d+)_\d+_.+")
+CANVAS = re.compile(r"(?P<name>[^_]+)(?P<late>_LATE)?_(?P<id>\d+)_\d+_.+")
 MOODLE = re.compile(r"(?P<name>[^_]+)_(?P<id>\d+)_assignsubmission_.*")
 BASE64 = frozenset(string.ascii_letters + string.digits + "+/=\n")
 EMPTY = re.compile(r"\*Your [\w ]+ stands here\.\*")
@@ -41,6 +41,8 @@ class Submission:
     student, number : str
         Whose it is, by the name of the file or folder alone, as Canvas and Moodle write them; the
         number is their participant's or user's. What the file says of its author counts nothing.
+    late : bool
+        Whether Canvas's name of the file says so.
     parts : list of Cell
         All cells in order.
     digest : str
@@ -53,6 +55,7 @@ class Submission:
     key: str
     student: str
     number: str = ""
+    late: bool = False
     parts: list = field(default_factory=list)
     digest: str = ""
     problem: str = ""
@@ -61,6 +64,11 @@ class Submission:
     def cells(self) -> list:
         """Return number and text of each code cell."""
         return [(part.number, part.source) for part in self.parts if part.code]
+
+    def holds(self, names) -> int:
+        """Return how many of these names stand in its code."""
+        code = str(self.cells)
+        return sum(name in code for name in names)
 
 
 def find(folder, names=()) -> list:
@@ -92,7 +100,7 @@ def find(folder, names=()) -> list:
     found, used = [], set()
     for files in owners.values():
         read_all = [read(path, owner) for path, owner in files]
-        best = max(read_all, key=lambda s: (sum(n in str(s.cells) for n in names), str(s.path)))
+        best = max(read_all, key=lambda s: (s.holds(names), str(s.path)))
         while best.key in used:
             best.key += "-2"
         used.add(best.key)
@@ -109,6 +117,7 @@ def read(path, owner: str = "") -> Submission:
     key = re.sub(r"[^\w.-]+", "-", stem).strip(".-")[:100] or "unnamed"
     student = clean(match["name"] if match else stem)
     found = Submission(path, clean(key), student, match["id"] if match else "")
+    found.late = bool(match and match.groupdict().get("late"))
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError("the file is larger than 30 MB: clear its outputs")

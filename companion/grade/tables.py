@@ -19,10 +19,25 @@ def cell(value):
     return f"'{value}" if text else value
 
 
-def save(path, rows: list) -> None:
-    """Write rows, the first of which names the columns, as CSV, whole or not at all."""
+def points(number: float):
+    """Return points without a fraction that says nothing.
+
+    Examples
+    --------
+    >>> points(71.0), points(0.5)
+    (71, 0.5)
+    """
+    return int(number) if number == int(number) else number
+
+
+def save(path, rows: list, trusted: bool = False) -> None:
+    """Write rows, the first of which names the columns, as CSV, whole or not at all.
+
+    What comes from a platform's own table is ``trusted``, and stays as it is.
+    """
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([cell(value) for value in row] for row in rows)
+    safe = (lambda value: value) if trusted else cell
+    csv.writer(text).writerows([safe(value) for value in row] for row in rows)
     with replacing(path) as file:
         file.write(text.getvalue().encode("utf-8-sig"))  # so that spreadsheets read Greek
 
@@ -37,16 +52,16 @@ def scores(results: dict) -> list:
     """Return the table of points, one row a submission."""
     first = next(iter(results.values()))
     labels = [problem["label"] for problem in first["problems"]]
-    rows = [["key", "student", "number", "points", "most", *labels, "notes", "problem"]]
+    rows = [["key", "student", "number", "late", "points", "most", *labels, "notes", "problem"]]
     for key, result in results.items():
         given = {p["label"]: value(p) for p in result["problems"]}
-        both = result["points"] + (result.get("marked") or 0)
         rows.append(
             [
                 key,
                 result["student"],
                 result["number"],
-                both,
+                "late" if result["late"] else "",
+                points(result["points"] + (result.get("marked") or 0)),
                 result["most"] + result["by_hand"],
                 *(given.get(label, 0) for label in labels),
                 "; ".join(result["notes"]),
@@ -60,7 +75,7 @@ def value(problem: dict):
     """Return the points of a problem: of tests, or of a person; "" where nobody has marked it."""
     if problem["got"] is not None:
         return problem["got"]
-    return sum(problem["marks"]) if problem.get("marks") else ""
+    return points(sum(problem["marks"])) if problem.get("marks") else ""
 
 
 def ask_for_marks(path: Path, results: dict) -> None:
@@ -136,6 +151,6 @@ def fill(table, results: dict, column: str, number: str, name: str) -> tuple:
         for key, result in list(left.items()):
             by_number = result["number"] and result["number"] == digits
             if by_number or (not result["number"] and result["student"] == row[place[name]]):
-                row[place[column]] = result["points"] + (result.get("marked") or 0)
+                row[place[column]] = points(result["points"] + (result.get("marked") or 0))
                 del left[key]
     return [header, *rows], sorted(left)

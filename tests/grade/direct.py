@@ -3,9 +3,9 @@
 import copy
 import warnings
 
-from companion.grade.arguments import packed
+from companion.grade.arguments import asked
 from companion.grade.inside import child, wire
-from companion.grade.session import Answer
+from companion.grade.session import answered
 
 HEAD = "import math\nimport numpy as np\nimport torch\ntorch.set_default_dtype(torch.float64)\n"
 
@@ -19,16 +19,8 @@ class Direct:
         exec(HEAD + code, self.names)
 
     def ask(self, name, *args, gradients=None, state=(), **keywords):
-        request = {"name": name, "args": packed(args)}
-        request["keywords"] = {k: packed(v) for k, v in keywords.items()}
-        if gradients is not None:
-            request |= {"gradients": packed(gradients), "state": packed(list(state))}
+        request = asked(name, args, keywords, gradients, state)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in a process of its own
             message = child.answer(self.names, wire.read(wire.write(request)), 1000.0, self.givens)
-        if "value" in message:
-            value = wire.checked(copy.deepcopy(message["value"]))
-            return Answer(value) if value is not None else Answer(problem="unfinished")
-        if "missing" in message:
-            return Answer(problem="missing")
-        return Answer(problem="raised", text=message["error"])
+        return answered(copy.deepcopy(message))

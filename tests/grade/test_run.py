@@ -13,6 +13,7 @@ import pytest
 
 from companion.grade import gradescope, master, tables
 from companion.grade.__main__ import main
+from companion.grade.grading import blank
 from companion.grade.run import run
 from companion.grade.session import Limits
 from companion.grade.submission import find
@@ -124,6 +125,7 @@ def test_identity_comes_from_the_platform_and_never_from_the_file(folder):
     (folder / "link.ipynb").symlink_to(inside / "mine.ipynb")
     found = {s.student: s for s in find(folder, ["twice"])}
     assert {name: s.number for name, s in found.items()} == {"doejane": "123", "Richard Roe": "789"}
+    assert {name: s.late for name, s in found.items()} == {"doejane": True, "Richard Roe": False}
     assert found["Richard Roe"].path.name == "mine.ipynb"
 
 
@@ -192,9 +194,10 @@ def test_marks_by_hand_join_the_points_and_the_platforms_table(
     assert main(["canvas", "book.csv", "--column", "Set 2 (77)"]) == 0
     rows = tables.load(tmp_path / "canvas.csv")
     assert [row["Set 2 (77)"] for row in rows] == ["7.5", "4", ""]
-    (tmp_path / "sheet.csv").write_text("Identifier,Full name,Grade\nParticipant 124,R,\n")
+    (tmp_path / "sheet.csv").write_text("Identifier,Full name,Grade\nParticipant 124,-,\n")
     assert main(["moodle", "sheet.csv"]) == 1
-    assert tables.load(tmp_path / "moodle.csv")[0]["Grade"] == "4"
+    row = tables.load(tmp_path / "moodle.csv")[0]
+    assert (row["Grade"], row["Full name"]) == ("4", "-")  # the platform's own stays as it was
     (tmp_path / "graded" / "marks.csv").write_text(text.replace(",2\n", ",3\n"), encoding="utf-8")
     with pytest.raises(ValueError, match="'3' is no number from 0 to 2"):
         run(folder, small, "graded", limits=LIMITS)
@@ -250,3 +253,13 @@ def test_the_zip_runs_in_an_empty_folder_as_on_gradescope(small, tmp_path):
     assert "ZeroDivisionError" in result["output"]
     assert "not written yet" in result["tests"][2]["output"]
     assert (base / "source").stat().st_mode & 0o077 == 0
+
+
+def test_a_note_says_who_imports_a_reference_but_not_that_the_set_does(folder, tmp_path):
+    handed_out = "from companion.optim import SGD\n\nprint(SGD)"
+    path = tmp_path / "small.md"
+    path.write_text(f"{MASTER}\n```{{code-cell}} ipython3\n{handed_out}\n```\n", encoding="utf-8")
+    for name, source in {"ann": handed_out, "bob": f"x = 1\n{handed_out}"}.items():
+        (folder / f"{name}.ipynb").write_text(notebook(TWICE, source))
+    found = {s.key: blank(s, master.read(path))["notes"] for s in find(folder)}
+    assert found == {"ann": [], "bob": ["cell 2: companion.optim"]}

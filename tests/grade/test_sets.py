@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from companion.grade import master, submission
+from companion.grade.grading import grade
 from companion.grade.inside import cells
 from companion.grade.judge import judge
 from companion.grade.session import Session
@@ -174,10 +175,48 @@ def test_copied_and_patched_torch_gains_nothing():
         assert "is not offered in this problem set: write it yourself" in outcomes[0].message
 
 
-def test_notebooks_and_pages_hide_what_only_the_grader_reads():
-    book = Book()
+@pytest.fixture(scope="module")
+def book():
+    return Book()
+
+
+@pytest.fixture(scope="module")
+def solved(book):
+    return book.solutions()
+
+
+DERIVATIVES = """
+import torch
+def second(x): return torch.func.hessian(lambda z: (z**4).sum())(x)
+def copied(x): return torch.optim.SGD([torch.nn.Parameter(x)], lr=1.0).param_groups[0]["lr"]
+def bound(x):
+    from torch.optim import SGD
+    return torch.vmap(lambda z: SGD([z], lr=1.0))(x)
+"""
+
+
+def test_torch_goes_on_using_what_is_refused():
+    with Session([(1, DERIVATIVES)]) as session:
+        x = torch.ones(2)
+        assert session.ask("copied", x).problem == "raised"
+        assert session.ask("second", x).value == [[12.0, 0.0], [0.0, 12.0]]
+        for name in ("copied", "bound"):
+            assert "torch.optim" in session.ask(name, x).text
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_solved_notebook_has_all_points_where_submissions_run(name, solved, tmp_path):
+    path = tmp_path / f"{name}_solution.ipynb"
+    path.write_text(solved[path.name], encoding="utf-8")
+    result = grade(submission.read(path), SETS[name], "a secret")
+    lost = [t["message"] for p in result["problems"] for t in p["tests"] if t["message"]]
+    assert lost == []
+    assert result["points"] == result["most"]
+    assert all(p["written"] for p in result["problems"] if p["rubric"])
+
+
+def test_notebooks_and_pages_hide_what_only_the_grader_reads(book, solved):
     made = {path.stem: text for path, text in book.notebooks().items()}
-    solved = book.solutions()
     for name, problems in SETS.items():
         text = "\n".join("".join(c["source"]) for c in json.loads(made[name])["cells"])
         full = "\n".join(

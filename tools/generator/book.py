@@ -28,10 +28,12 @@ class Book:
 
         toc = yaml.safe_load(self.read("_toc.yml"))
         self.numbers: dict[str, int] = {}
+        self.parts: dict[str, str] = {}
         pages = [toc["root"]]
         for part in toc["parts"]:
             for chapter in part["chapters"]:
                 pages.append(chapter["file"])
+                self.parts[chapter["file"]] = part.get("caption", "")
                 if part.get("numbered"):
                     self.numbers[chapter["file"]] = len(self.numbers) + 1
         self.sources = {
@@ -60,6 +62,8 @@ class Book:
                 if page not in self.titles:
                     self.titles[page] = title
             target = block.name if block.kind == "target" else ""
+            if block.options.get("name") and page not in self.chapters:  # a claim, say
+                self.labels[block.options["name"]] = ("section", block.argument, page)
 
     def link(self, page: str) -> str:
         """Address of a page for a reader of a notebook, wherever the notebook is open."""

@@ -62,6 +62,13 @@ class Chapter(Directives):
         return self.blocks(*self.header()[1:])
 
     def notebook(self) -> str:
+        self.walk()
+        self.flush()
+        if self.solution:
+            self.fail(self.solution_line, "this solution is never ended")
+        return self.dump()
+
+    def walk(self):
         header = self.header()[0]
         if "jupytext" not in header or "kernelspec" not in header:
             self.fail(1, "a chapter with code cells needs jupytext and kernelspec in its header")
@@ -73,10 +80,6 @@ class Chapter(Directives):
                 raise
             except Exception as error:
                 raise ChapterError(f"{self.page}.md:{block.line}: {error!r}") from error
-        self.flush()
-        if self.solution:
-            self.fail(self.solution_line, "this solution is never ended")
-        return self.dump()
 
     def top(self, block: Block):
         """Code cells and gates stand at the top level only; the rest is text."""

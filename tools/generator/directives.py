@@ -141,17 +141,21 @@ class Directives(Inline):
         return f"{opening} {self.body(block)} $\\square$"
 
     def statement(self, block: Block) -> str:
-        title, body = self.title(block), self.body(block)
+        return quote(f"**{self.statement_title(block)}.**", self.body(block))
+
+    def statement_title(self, block: Block) -> str:
+        title, label = self.title(block), block.options.get("label")
         kind, numbered = block.name[4:].capitalize(), "nonumber" not in block.options
-        label = block.options.get("label")
         number = self.numbered(block.name, kind, label, "", block.line, numbered)
-        return quote(f"**{number}{f' ({title})' if title else ''}.**", body)
+        return f"{number} ({title})" if title else number
 
     def exercise(self, block: Block) -> str:
-        title, body = self.title(block), self.body(block)
-        label = block.options.get("label")
+        return f"#### {self.exercise_title(block)}\n\n{self.body(block)}".rstrip()
+
+    def exercise_title(self, block: Block) -> str:
+        title, label = self.title(block), block.options.get("label")
         number = self.numbered("exercise", "Exercise", label, title, block.line)
-        return f"#### {number}{f' ({title})' if title else ''}\n\n{body}".rstrip()
+        return f"{number} ({title})" if title else number
 
     def solution_title(self, block: Block) -> str:
         label = block.argument

@@ -1,10 +1,12 @@
 """Packages that hold reference answers, which a student's code may import and not use.
 
 A name that a set refuses can be imported, so that the other lines of a cell run; it raises where it
-is used. This is for honest code: who copies a reference by hand is found by reading.
+is used. The package that a refused module is part of goes on using it: torch loads some of its own
+parts late. This is for honest code: who copies a reference by hand is found by reading.
 """
 
 import importlib.machinery
+import os
 import sys
 import types
 
@@ -32,9 +34,15 @@ class Placeholder:
 
 
 class _Module(types.ModuleType):
-    """A refused module: every name in it is a placeholder."""
+    """A refused module: every name in it is a placeholder, but to the package it belongs to."""
+
+    def __init__(self, name, real=None):
+        super().__init__(name)
+        self.__dict__["_real"] = real
 
     def __getattr__(self, name):
+        if self._real is not None and _by_package(self.__name__, sys._getframe(1)):
+            return getattr(self._real, name)
         if name.startswith("__"):
             raise AttributeError(name)
         return Placeholder(f"{self.__name__}.{name}")
@@ -48,7 +56,10 @@ class Finder:
 
     def find_spec(self, name, path=None, target=None):
         """Return a spec for what is refused, and nothing for the rest."""
-        if not _within(name, self.refused):
+        frame = sys._getframe(1)
+        while "importlib" in frame.f_code.co_filename:
+            frame = frame.f_back
+        if not _within(name, self.refused) or _by_package(name, frame):
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
 
@@ -62,6 +73,12 @@ class Finder:
             module.check = lambda *args, **kwargs: None
 
 
+def _by_package(name: str, frame) -> bool:
+    """Say whether a frame runs code of the package that a module belongs to."""
+    file = getattr(sys.modules.get(name.partition(".")[0]), "__file__", None)
+    return bool(file) and frame.f_code.co_filename.startswith(os.path.dirname(file) + os.sep)
+
+
 def _within(name, roots):
     return any(name == root or name.startswith(root + ".") for root in roots)
 
@@ -71,7 +88,7 @@ def install(refused) -> None:
     finder = Finder(refused)
     sys.meta_path.insert(0, finder)
     for name in [n for n in sys.modules if _within(n, refused)]:
-        empty = sys.modules[name] = _Module(name)
+        empty = sys.modules[name] = _Module(name, sys.modules[name])
         empty.__path__ = []
         parent, _, last = name.rpartition(".")
         if parent in sys.modules:

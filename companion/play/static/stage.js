@@ -443,8 +443,9 @@
     let held = null;
     let tap = null;
     const place = (event) => {
-      const box = panel.svg.getBoundingClientRect();
-      return [event.clientX - box.left, event.clientY - box.top];
+      const box = panel.svg.getBoundingClientRect(); // a deck of slides scales what it shows
+      const scale = panel.width / box.width;
+      return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
     };
     const far = (h, [a, b]) => Math.hypot(panel.px(h.value[0]) - a, panel.py(h.value[1]) - b);
     const move = (event) => held && held.move(...panel.at(...place(event)));
