@@ -22,6 +22,7 @@ from companion.files import replacing
 from companion.interrupt import Interrupt
 from companion.progress import bar
 
+PLANNED = ("lrs", "tuning", "seeds")  # settings that say which cells there are, not what is in one
 KILLS = 3  # lost processes in a row after which a run gives up
 
 
@@ -37,7 +38,8 @@ class Store:
     path : path or None
         Of the table; None keeps it in memory.
     settings : dict
-        Of the experiment; a store of other settings is refused.
+        Of the experiment; a store of other settings is refused. Which step sizes and seeds are
+        planned may change: runs are added, or left out of what is asked for later.
 
     Raises
     ------
@@ -46,7 +48,8 @@ class Store:
     """
 
     def __init__(self, path, settings: dict):
-        self.settings = json.loads(json.dumps(settings))
+        kept = {name: value for name, value in settings.items() if name not in PLANNED}
+        self.settings = json.loads(json.dumps(kept))
         self.runs, self.table, self.path = [], pd.DataFrame(), path and Path(path)
         if path is None:
             return
@@ -55,7 +58,7 @@ class Store:
             return
         found = json.loads(self.about.read_text(encoding="utf-8"))
         if found["settings"] != self.settings:
-            differ = [k for k in settings if found["settings"].get(k) != self.settings[k]]
+            differ = [k for k in kept if found["settings"].get(k) != self.settings[k]]
             raise ValueError(f"{self.path} was made with other settings: {', '.join(differ)}")
         self.runs = found["runs"]
         table = pd.read_csv(self.path)

@@ -52,8 +52,8 @@ class Settings:
     steps: int = 10_000
     batch: int = 128
     lrs: tuple = (1.0, 0.1, 0.01, 0.001)
-    tuning: tuple = (1000, 1001)
-    seeds: tuple = (0, 1, 2, 3, 4)
+    tuning: tuple = (1000,)
+    seeds: tuple = (0, 1, 2)
     held: int = 10_000
     weight_decay: float = 1e-4
     every: int = 500

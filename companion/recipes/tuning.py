@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from companion.recipes import engine
+
 CELL = ("optimizer", "lr", "seed")
 
 
@@ -40,8 +42,9 @@ def plan(table: pd.DataFrame, optimizers, lrs, tuning, seeds, best) -> list:
         for name in optimizers
         for lr in grids[name]
     ]
-    tuned = table[table.phase == "tune"].drop_duplicates(list(CELL)) if len(table) else table
-    if len(tuned) < len(cells):
+    names = ["phase", *CELL]
+    there = {engine.key(row) for row in table[names].to_dict("records")} if len(table) else set()
+    if any(engine.key(cell) not in there for cell in cells):
         return cells
     lr = best(table)
     return cells + [

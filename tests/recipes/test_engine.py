@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Toy:
     """Halves a number: two cells choose, one a seed reports."""
 
-    name, settings = "toy", {"lrs": [0.5, 1.0]}
+    name, settings = "toy", {"width": 3, "lrs": [0.5, 1.0]}
 
     def __init__(self, folder=None, wait=0.0):
         self.folder, self.wait = folder, wait
@@ -80,8 +80,9 @@ def test_a_table_that_is_ahead_of_its_record_loses_the_half_made_cell(tmp_path):
 
 def test_other_settings_are_refused(tmp_path):
     run(Toy(), Store(tmp_path / "toy.csv", Toy.settings))
-    with pytest.raises(ValueError, match="made with other settings: lrs"):
-        Store(tmp_path / "toy.csv", {"lrs": [1.0]})
+    with pytest.raises(ValueError, match="made with other settings: width"):
+        Store(tmp_path / "toy.csv", {"width": 4, "lrs": [1.0]})
+    assert len(Store(tmp_path / "toy.csv", {"width": 3, "lrs": [1.0]}).runs) == 4
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs kill")
