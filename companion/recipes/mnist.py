@@ -4,7 +4,7 @@ The ADOPT paper (Section 5) compares ADOPT, Adam, AMSGrad and AdaShift over thre
 text does not give (width, batch, steps, the grid of α) is ours: `Settings`.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 import torch
@@ -60,17 +60,15 @@ class Settings:
 
 
 QUICK = Settings("digits", 64, 300, 64, tuning=(1000, 1001), held=300, every=20)
-STORED = Settings()
+SMOKE = replace(QUICK, steps=4, lrs=(0.1, 0.01), every=2, seeds=(0, 1))
+SCALES = {"mnist": {"smoke": SMOKE, "quick": QUICK, "stored": Settings(), "full": Settings()}}
 
 
 class Experiment:
     """Cells of the grid first, of the report afterwards."""
 
-    name = "practice-mnist"
-
-    def __init__(self, settings: Settings = QUICK):
-        self._settings = settings
-        self.settings = asdict(settings)
+    def __init__(self, name: str, settings: Settings):
+        self.name, self._settings, self.settings = f"practice-{name}", settings, asdict(settings)
 
     def plan(self, table: pd.DataFrame) -> list:
         """Return the cells to run, given the results so far."""
