@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or later is needed, and '$(PYTHON)' is not. Name another: make PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[book,test,slides,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[book,test,slides,practice,dev]"
 	@mkdir -p $(VENV)/home/ipython # IPython warns of a home that is not there
 	@pwd -P > $@
 
@@ -68,7 +68,7 @@ newest: PINS = :
 lower newest: ## tests and doctests at the lower bounds of pyproject.toml, or with the newest of all
 	test -x $(VENV)-$@/bin/python || "$(PYTHON)" -m venv $(VENV)-$@
 	$(PINS) > $(VENV)-$@/pins.txt
-	$(VENV)-$@/bin/python -m pip install --quiet --upgrade -c $(VENV)-$@/pins.txt -e ".[book,test]"
+	$(VENV)-$@/bin/python -m pip install --quiet --upgrade -c $(VENV)-$@/pins.txt -e ".[book,test,practice]"
 	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(VENV)-$@/bin/python -m pytest -n auto --nbmake companion tests book
 
 lint: $(STAMP) ## check style, format and workflows

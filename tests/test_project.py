@@ -46,7 +46,7 @@ def files():
 def test_environment_installs_this_project_and_lists_no_versions():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     *conda, last = environment["dependencies"]
-    assert last == {"pip": ["-c constraints.txt", "-e .[book,test]"]}
+    assert last == {"pip": ["-c constraints.txt", "-e .[book,test,practice]"]}
     assert {"book", "test"} <= set(EXTRAS)
     for entry in conda:
         assert re.match(r"(python\b.*|[\w-]+)$", entry), f"{entry}: versions stand in constraints"
