@@ -16,10 +16,11 @@ damaged file, ConnectionError when a file is absent and no mirror answers, and O
 folder cannot be used: a file, not writable, full.
 """
 
+from companion.data.augment import Augmented, crop, flip
 from companion.data.batches import Batches
 from companion.data.fetch import MD5, MIRRORS, cache_dir
 from companion.data.sets import MEAN_STD, Dataset, cifar10, digits, fashion_mnist, mnist
 from companion.data.texts import Text, text
 
 __all__ = ["Dataset", "digits", "mnist", "fashion_mnist", "cifar10", "Text", "text", "Batches"]
-__all__ += ["MEAN_STD", "cache_dir", "MIRRORS", "MD5"]
+__all__ += ["Augmented", "crop", "flip", "MEAN_STD", "cache_dir", "MIRRORS", "MD5"]
