@@ -5,7 +5,9 @@ checksum, into `cache_dir()`, which the environment variable COMPANION_DATA choo
 there by hand are used as they are:
 
     mnist/, fashion_mnist/    train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz,
-                              t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz; packed or not
+                              t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz; packed or not.
+                              Debian's package dataset-fashion-mnist has them in
+                              /usr/share/datasets/fashion-mnist: link that folder here
     cifar10/                  cifar-10-binary.tar.gz, or cifar-10-batches-bin/*.bin
     tinyshakespeare/          input.txt
 
