@@ -32,6 +32,9 @@ CASES = [
     (optim.RMSprop, {"centered": True, "momentum": 0.5, "eps": 1e-3}),
     (optim.Adam, {"betas": (0.5, 0.8), "weight_decay": 0.1, "maximize": True}),
     (optim.Adam, {"betas": (0.0, 0.9), "eps": 1e-3, "weight_decay": 0.1, "decoupled": True}),
+    # the maximum fades fast enough to be overtaken
+    (optim.Adamax, {"betas": (0.5, 0.8), "weight_decay": 0.1, "maximize": True}),
+    (optim.Adamax, {"betas": (0.0, 0.5), "eps": 0.1, "weight_decay": 0.1, "decoupled": True}),
     (optim.AMSGrad, {"betas": (0.5, 0.8)}),
     (optim.AMSGrad, {"betas": (0.0, 0.5), "variant": "paper"}),
     (optim.AMSGrad, {"betas": (0.9, 0.5), "variant": "optax"}),

@@ -76,6 +76,13 @@ def adam(x, g, s, t, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, square=None):
     return x - lr * m / (np.sqrt(v) + eps)
 
 
+def adamax(x, g, s, t, lr=2e-3, betas=(0.9, 0.999), eps=1e-8):
+    """Kingma and Ba (2015), Algorithm 2, with the floor of torch.optim under a gradient."""
+    m = average(s, "m", g, betas[0]) / (1 - betas[0] ** t)
+    s["u"] = np.maximum(betas[1] * s.get("u", 0.0), np.abs(g) + eps)
+    return x - lr * m / s["u"]
+
+
 def amsgrad(x, g, s, t, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, variant="torch"):
     """Reddi, Kale, Kumar (2018), Algorithm 2 ("paper"), and two readings of it."""
     m, v = average(s, "m", g, betas[0]), average(s, "v", g**2, betas[1])
@@ -162,6 +169,7 @@ RULES = {
     "RMSprop": rmsprop,
     "Adam": adam,
     "AdamW": adam,
+    "Adamax": adamax,
     "AMSGrad": amsgrad,
     "AdaFom": adafom,
     "AdaBound": adabound,

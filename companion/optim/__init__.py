@@ -4,6 +4,7 @@ from companion.optim.adabound import AdaBound
 from companion.optim.adafom import AdaFom
 from companion.optim.adagrad import AdaGrad
 from companion.optim.adam import Adam
+from companion.optim.adamax import Adamax
 from companion.optim.adamw import AdamW
 from companion.optim.adasgd import AdaSGD
 from companion.optim.adashift import AdaShift
@@ -20,6 +21,7 @@ __all__ = [
     "RMSprop",
     "Adam",
     "AdamW",
+    "Adamax",
     "AMSGrad",
     "AdaFom",
     "AdaBound",

@@ -48,6 +48,21 @@ def ema_square(old, g, beta):
     return beta * old + rest * g * g
 
 
+def fading_max(old, new, beta):
+    """Return ``max(beta * old, new)``: one step of a maximum that forgets.
+
+    Examples
+    --------
+    >>> fading_max(torch.tensor([8.0, 8.0]), torch.tensor([1.0, 5.0]), 0.5)
+    tensor([4., 5.])
+    """
+    if isinstance(new, Tensor):  # as in `ema`
+        new = new.to(old.dtype)
+    if isinstance(beta, Tensor):
+        beta = beta.to(old.dtype)
+    return torch.maximum(beta * old, new)
+
+
 def clamp(x, low=None, high=None):
     """Return x within bounds that are numbers or tensors of any dtype."""
     low, high = (z.to(x.dtype) if isinstance(z, Tensor) else z for z in (low, high))

@@ -20,6 +20,7 @@ LOOKS = {
     "RMSprop": (PURPLE, DASHDOT, "v"),
     "Adam": (ORANGE, "-", "^"),
     "AdamW": (BROWN, DASH, ">"),
+    "Adamax": (BLUE, DASHDOT, "H"),
     "AMSGrad": (GREEN, DASHDOT, "P"),
     "AdaFom": (RED, DOTS, "<"),
     "AdaBound": (GREY, DASH, "h"),

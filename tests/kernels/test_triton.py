@@ -127,7 +127,7 @@ def test_float32_is_stepped_as_float32(cls):
 
 def test_nan_and_infinity_spread_as_in_the_rule():
     bad = np.array([np.nan, np.inf, -np.inf, 0.0, 1.0])
-    for cls in (optim.ADOPT, optim.AMSGrad, optim.AdaBound, optim.SignSGD):
+    for cls in (optim.ADOPT, optim.AMSGrad, optim.Adamax, optim.AdaBound, optim.SignSGD):
         rows = [[np.ones(5)], [bad], [np.ones(5)]]
         here, there = (
             follow(cls, [np.ones(5)], rows, settings({}, calls=3), fused=fused)

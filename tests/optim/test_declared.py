@@ -95,6 +95,7 @@ def test_momentum_over_one_gradient_buffer_equals_torch():
     [
         (optim.Adam, torch.optim.Adam),
         (optim.AdamW, torch.optim.AdamW),
+        (optim.Adamax, torch.optim.Adamax),
         (optim.RMSprop, torch.optim.RMSprop),
         (optim.AdaGrad, torch.optim.Adagrad),
         (optim.AMSGrad, lambda p, **o: torch.optim.Adam(p, amsgrad=True, **o)),

@@ -17,6 +17,7 @@ PEERS = [
     (optim.AdaGrad, torch.optim.Adagrad),
     (optim.RMSprop, torch.optim.RMSprop),
     (optim.Adam, torch.optim.Adam),
+    (optim.Adamax, torch.optim.Adamax),
     (optim.AdamW, torch.optim.AdamW),
 ]
 peers = pytest.mark.parametrize(("ours", "theirs"), PEERS, ids=label)

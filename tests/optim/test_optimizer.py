@@ -24,8 +24,8 @@ def equal(a, b, tolerance=0.0):
 
 
 def test_public_names():
-    names = "SGD AdaGrad RMSprop Adam AdamW AMSGrad AdaFom AdaBound AdaShift ADOPT SignSGD AdaSGD"
-    assert optim.__all__ == [*names.split(), "BlockwiseAdam"]
+    names = "SGD AdaGrad RMSprop Adam AdamW Adamax AMSGrad AdaFom AdaBound AdaShift ADOPT SignSGD"
+    assert optim.__all__ == [*names.split(), "AdaSGD", "BlockwiseAdam"]
     assert all(issubclass(cls, torch.optim.Optimizer) for cls in EVERY)
 
 
@@ -304,6 +304,7 @@ def test_a_tensor_subclass_moves_or_is_refused(cls, fused, monkeypatch):
         (optim.AdaGrad, torch.optim.Adagrad),
         (optim.RMSprop, torch.optim.RMSprop),
         (optim.Adam, torch.optim.Adam),
+        (optim.Adamax, torch.optim.Adamax),
         (optim.AdamW, torch.optim.AdamW),
     ],
     ids=label,

@@ -31,6 +31,7 @@ RULES = {
     "Adam": lambda p: optim.Adam(p, lr=0.02),
     "Adam without memory": lambda p: optim.Adam(p, lr=0.02, betas=(0.0, 0.0)),
     "AdamW": lambda p: optim.AdamW(p, lr=0.02, weight_decay=0.1),
+    "Adamax": lambda p: optim.Adamax(p, lr=0.02),
     "SignSGD": lambda p: optim.SignSGD(p, lr=0.01),
     "Signum": lambda p: optim.SignSGD(p, lr=0.01, momentum=0.9),
     "ADOPT": lambda p: optim.ADOPT(p, lr=0.02),

@@ -60,6 +60,7 @@ def test_a_cell_equals_the_drop_in_optimizer_alone_on_the_same_samples(cls, opti
         ("Adam", {"beta1": [0.0, 0.5, 0.9], "beta2": [0.1, 0.9, 0.999], "eps": [0.1, 1e-8, 1.0]}),
         ("ADOPT", {"clip_lambda": [0.0, 0.25, 1.0], "beta2": [0.1, 0.9, 0.999]}),
         ("AdaBound", {"lr": [0.1, 0.2, 0.3], "final_lr": [0.1, 1, 0.5], "gamma": [1, 0.1, 0.2]}),
+        ("Adamax", {"beta1": [0.0, 0.5, 0.9], "beta2": [0.1, 0.9, 0.999], "eps": [0.1, 1e-8, 1.0]}),
         ("SGD", {"momentum": [0.0, 0.5, 0.9], "weight_decay": [0.0, 0.1, 1.0]}),
     ],
 )  # fmt: skip

@@ -40,6 +40,7 @@ CASES = [
     (Adam, {}, {"lr": np.logspace(-3, -1, 2), "beta1": [0.0, 0.9], "beta2": [0.9, 0.999]}),
     (Adam, {"betas": (0.5, 0.5), "weight_decay": 0.1}, {"beta1": [0], "decoupled": [True, False]}),
     (optim.AdamW, {}, {"lr": [1e-3, 1e-2], "eps": [1e-8, 1e-3]}),
+    (optim.Adamax, {}, {"lr": [1e-3, 1e-2], "beta2": [0.5, 0.999]}),
     (optim.AMSGrad, {"lr": 1e-2}, {"variant": ["torch", "paper", "optax"], "beta2": [0.5, 0.9]}),
     (optim.AdaFom, {}, {"lr": [1e-2], "beta1": [0.0, 0.9]}),
     (optim.AdaBound, {}, {"lr": [1e-3, 1e-2], "final_lr": [0.05, 0.1], "gamma": [1e-3, 1e-2]}),
