@@ -28,6 +28,7 @@ def main():
     if arguments.data:
         os.environ["COMPANION_DATA"] = str(arguments.data)
     experiment = recipes.experiment(arguments.name, "stored")
+    experiment.folder = arguments.out  # for those that leave more than numbers
     store = engine.Store(arguments.out / f"{experiment.name}.csv", experiment.settings)
     table = engine.run(experiment, store, jobs=arguments.jobs, stamp=provenance())
     print(table.groupby(["phase", "optimizer", "lr"]).last().to_string())

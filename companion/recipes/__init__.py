@@ -14,7 +14,11 @@ from importlib import import_module
 from companion import scale as scales
 from companion.arguments import one_of
 
-MODULES = {"mnist": "mnist"}  # name of an experiment → module
+MODULES = {  # name of an experiment → module
+    "mnist": "mnist",
+    "sac-halfcheetah": "mujoco",
+    "sac-ant": "mujoco",
+}
 
 
 def experiment(name: str, scale: str | None = None):
