@@ -1,8 +1,8 @@
 """Data sets as tensors on a device, text as characters, and batches of both.
 
-Nothing to download: `digits()` and `text("pydoc")`. The other data sets are downloaded once, with a
-checksum, into `cache_dir()`, which the environment variable COMPANION_DATA chooses; files placed
-there by hand are used as they are:
+Nothing to download: `digits()`, `text("pydoc")` and `text("shakespeare")`. The other data sets are
+downloaded once, with a checksum, into `cache_dir()`, which the environment variable COMPANION_DATA
+chooses; files placed there by hand are used as they are:
 
     mnist/, fashion_mnist/    train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz,
                               t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz; packed or not.

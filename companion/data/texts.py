@@ -77,7 +77,8 @@ def text(name="pydoc", *, device=None) -> Text:
     ----------
     name : str or path, default "pydoc"
         "pydoc": Python's own language reference, 0.5 million characters, which needs no download
-        and differs between Python versions. "tiny_shakespeare": 1.1 million characters (Karpathy's
+        and differs between Python versions. "shakespeare": the beginning of the next one, 0.1
+        million characters, in the package. "tiny_shakespeare": 1.1 million characters (Karpathy's
         char-rnn), 1 MB to download, once. Else the path of a UTF-8 text, gzipped or not.
     device : device or str, optional
         Where `ids` lives.
@@ -103,7 +104,9 @@ def text(name="pydoc", *, device=None) -> Text:
 
         string = "\n\n".join(topics[key] for key in sorted(topics))
     else:
-        if name == "tiny_shakespeare":
+        if name == "shakespeare":
+            content = read(path := Path(__file__).with_name("shakespeare.txt.gz"), LARGEST)
+        elif name == "tiny_shakespeare":
             with folder_errors():
                 content, path = load(key := "tinyshakespeare/input.txt")
             check_md5(content, path, key)
@@ -111,7 +114,8 @@ def text(name="pydoc", *, device=None) -> Text:
             content = read(path := Path(name), LARGEST)
         else:
             raise ValueError(
-                f"name: {str(name)[:200]!r} is not 'pydoc', 'tiny_shakespeare' or a file"
+                f"name: {str(name)[:200]!r} is not 'pydoc', 'shakespeare', 'tiny_shakespeare' or a "
+                "file"
             )
         try:
             string = content.decode("utf-8")

@@ -1,7 +1,8 @@
 """Networks of the book: plain, short, readable."""
 
 from companion.models.gpt import GPT, GPTConfig
+from companion.models.llama import Llama, LlamaConfig
 from companion.models.mlp import MLP
 from companion.models.resnet import resnet18
 
-__all__ = ["MLP", "resnet18", "GPT", "GPTConfig"]
+__all__ = ["MLP", "resnet18", "GPT", "GPTConfig", "Llama", "LlamaConfig"]

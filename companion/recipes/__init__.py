@@ -16,6 +16,8 @@ from companion.arguments import one_of
 
 MODULES = {  # name of an experiment → module
     "mnist": "mnist",
+    "llama": "llama",
+    "lora": "llama",
     "sac-halfcheetah": "mujoco",
     "sac-ant": "mujoco",
 }

@@ -35,6 +35,12 @@ def test_text_of_a_file(packing, tmp_path):
         assert play.vocab == sorted(set(PLAY))
 
 
+def test_shakespeare_is_in_the_package():
+    play = data.text("shakespeare")
+    assert len(play.ids) == 119_984
+    assert play.decode(play.ids[:14]) == "First Citizen:"
+
+
 def test_tiny_shakespeare_is_checked(place):
     path = place("tinyshakespeare/input.txt", PLAY.encode(), PLAY.encode())
     assert data.text("tiny_shakespeare").vocab == sorted(set(PLAY))
@@ -69,8 +75,8 @@ def test_text_errors_name_argument_and_value(tmp_path):
     (tmp_path / "play").write_text(PLAY, encoding="utf-8")
     play = data.text(tmp_path / "play")
     cases = [
-        (lambda: data.text("shakespeare"), "name: 'shakespeare' is not 'pydoc', 'tiny_shakes"),
-        (lambda: data.text(tmp_path), "is not 'pydoc', 'tiny_shakespeare' or a file"),
+        (lambda: data.text("play"), "name: 'play' is not 'pydoc', 'shakespeare', 'tiny_shakes"),
+        (lambda: data.text(tmp_path), "'shakespeare', 'tiny_shakespeare' or a file"),
         (lambda: data.text(tmp_path / "empty"), "empty: empty, expected text"),
         (lambda: data.text(tmp_path / "latin"), "latin: expected UTF-8 text; .* 0xef"),
         (lambda: play.encode("T€"), r"string: holds \['€'\]"),
