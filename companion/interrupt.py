@@ -10,6 +10,11 @@ class Interrupt:
     Whoever steps looks at ``asked`` between two steps, so that no step is left half done. Outside
     the main thread, to which signals do not go, it does nothing.
 
+    Parameters
+    ----------
+    *signals : signal.Signals
+        What counts as Ctrl-C; SIGINT unless told.
+
     Examples
     --------
     >>> with Interrupt() as interrupt:
@@ -17,17 +22,17 @@ class Interrupt:
     False
     """
 
-    def __init__(self):
-        self.asked, self._before = False, None
+    def __init__(self, *signals):
+        self.asked, self._signals, self._before = False, signals or (signal.SIGINT,), {}
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+            self._before = {number: signal.signal(number, self._note) for number in self._signals}
         return self
 
     def __exit__(self, *error):
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def _note(self, number, frame):
         if self.asked:

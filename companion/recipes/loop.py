@@ -8,6 +8,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 import pandas as pd
 import torch
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from companion.progress import bar
+from companion.recipes.processes import Alone
 
 
 @dataclass
@@ -82,60 +84,107 @@ def train(task: Task, *, device="cpu", progress: bool = False) -> pd.DataFrame:
     >>> train(task).loss.round(3).tolist()[-1]
     0.0
     """
-    model = task.model.to(device)
-    optimizer = task.optimizer(model)
-    scheduler = LambdaLR(optimizer, task.schedule) if task.schedule else None
-    autocast = contextlib.nullcontext()
-    if task.precision != "float32":
-        autocast = torch.autocast(torch.device(device).type, dtype=getattr(torch, task.precision))
-    rows, total = [], 0.0
-    model.train()
+    run = Run(task, device)
     with bar(task.steps, unit="step", show=progress) as moved:
-        for step in range(1, task.steps + 1):
-            loss = advance(task, model, optimizer, scheduler, autocast, device)
+        while not run.finished:
+            run.advance()
             moved.update()
-            total += loss
-            if not math.isfinite(loss):
-                rows.append({"step": step, "loss": math.inf})
-                break
-            if step % task.every == 0 or step == task.steps:
-                since = step - (rows[-1]["step"] if rows else 0)
-                rows.append({"step": step, "loss": total / since, **evaluated(task, model)})
-                total = 0.0
-    return pd.DataFrame(rows)
+    return run.history()
 
 
-def advance(task: Task, model, optimizer, scheduler, autocast, device) -> float:
-    """Take one step; return its mean loss. A loss that is not finite takes none."""
-    optimizer.zero_grad(set_to_none=True)
-    total = 0.0
-    for _ in range(task.accumulate):
-        batch = next(task.batches)
-        single = isinstance(batch, Tensor)
-        batch = batch.to(device) if single else tuple(z.to(device) for z in batch)
-        with autocast:
-            loss = task.loss(model, batch) / task.accumulate
-        total += loss.item()
-        if not math.isfinite(total):
-            return total
-        loss.backward()
-    if task.clip_norm is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), task.clip_norm)
-    optimizer.step()
-    if scheduler is not None:
-        scheduler.step()
-    return total
+class Run:
+    """A task between two steps, in this process or in one of many.
 
+    Parameters
+    ----------
+    task : Task
+    device : device
+    processes : Alone, optional
+        Those that train together; see `companion.recipes.processes`.
 
-def evaluated(task: Task, model) -> dict:
-    """Return what ``evaluate`` measures, and leave the model training."""
-    if task.evaluate is None:
-        return {}
-    model.eval()
-    with torch.no_grad():
-        row = task.evaluate(model)
-    model.train()
-    return {name: float(value) for name, value in row.items()}
+    Attributes
+    ----------
+    step : int
+        Steps taken.
+    rows : list of dict
+        Reports so far.
+    total : float
+        Sum of the losses since the last.
+    seconds : float
+        Whatever the caller counts; kept with the rest.
+    """
+
+    def __init__(self, task: Task, device="cpu", processes: Alone | None = None):
+        self.task, self.device = task, torch.device(device)
+        self.processes = Alone() if processes is None else processes
+        self.forward = self.processes.spread(task, self.device)
+        self.optimizer = task.optimizer(task.model)
+        self.scheduler = LambdaLR(self.optimizer, task.schedule) if task.schedule else None
+        self.autocast = contextlib.nullcontext()
+        if task.precision != "float32":
+            dtype = getattr(torch, task.precision)
+            self.autocast = torch.autocast(self.device.type, dtype=dtype)
+        self.step, self.rows, self.total, self.seconds = 0, [], 0.0, 0.0
+        task.model.train()
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken, or the loss was not finite."""
+        return self.step >= self.task.steps or (bool(self.rows) and self.rows[-1]["loss"] == inf)
+
+    def history(self) -> pd.DataFrame:
+        """Return the rows so far."""
+        return pd.DataFrame(self.rows)
+
+    def advance(self) -> None:
+        """Take one step, and report where one is due."""
+        loss = self._loss()
+        self.step += 1
+        self.total += loss
+        if not math.isfinite(loss):
+            self.rows.append({"step": self.step, "loss": inf})
+            return
+        self._update()
+        if self.step % self.task.every == 0 or self.step == self.task.steps:
+            since = self.step - (self.rows[-1]["step"] if self.rows else 0)
+            row = {"step": self.step, "loss": self.total / since}
+            self.rows.append(row | self._evaluated())
+            self.total = 0.0
+
+    def _loss(self) -> float:
+        """Make the gradient; return the mean loss. One that is not finite ends it at once."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total, accumulate = 0.0, self.task.accumulate
+        for i in range(accumulate):
+            batch, weight = self.processes.part(next(self.task.batches))
+            single = isinstance(batch, Tensor)
+            batch = batch.to(self.device) if single else tuple(z.to(self.device) for z in batch)
+            with self.processes.gathering(self.forward, last=i == accumulate - 1):
+                with self.autocast:
+                    loss = self.forward(self.task.loss, batch) * (weight / accumulate)
+                total += self.processes.mean(loss.item())
+                if not math.isfinite(total):
+                    return total
+                loss.backward()
+        return total
+
+    def _update(self) -> None:
+        if self.task.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.task.model.parameters(), self.task.clip_norm)
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+
+    def _evaluated(self) -> dict:
+        """Return what ``evaluate`` measures, and leave the model training."""
+        if self.task.evaluate is None:
+            return {}
+        self.task.model.eval()
+        with torch.no_grad(), self.autocast:
+            row = self.forward(self.task.evaluate)
+        self.processes.settle(self.forward)
+        self.task.model.train()
+        return {name: float(value) for name, value in row.items()}
 
 
 def warmup_cosine(steps: int, warmup: int = 0, floor: float = 0.0) -> Callable[[int], float]:
