@@ -7,15 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from companion.arguments import one_of, whole
 from companion.data.fetch import check_md5, folder_errors, load, read
-from companion.data.sets import Dataset
+from companion.data.tokens import Tokens
 
 LARGEST = 1 << 30  # bytes of a text, unpacked
 
 
 @dataclass(frozen=True, eq=False)
-class Text:
+class Text(Tokens):
     """A text as character numbers: `ids` is (n,), int64; `vocab[i]` is the character with number i.
 
     `train` is the first 90 % of `ids`, `val` the rest: views, on the same device.
@@ -44,30 +43,6 @@ class Text:
     def decode(self, ids: Tensor) -> str:
         """Characters of a (n,) tensor of numbers: the inverse of `encode`."""
         return "".join(self.vocab[i] for i in ids.tolist())
-
-    def batch(self, batch_size, context, generator=None, split="train") -> tuple[Tensor, Tensor]:
-        """Random windows and the same windows one character later: x and y, both (B, T), int64.
-
-        Starts are uniform and independent, drawn on the CPU from `generator` (None: torch's own),
-        so that a seed gives the same batches on every device.
-        """
-        ids, batch_size = self._split(split, context), whole("batch_size", batch_size, least=1)
-        start = torch.randint(len(ids) - context, (batch_size, 1), generator=generator)
-        at = (start + torch.arange(context)).to(ids.device)  # (B, T)
-        return ids[at], ids[at + 1]
-
-    def windows(self, context, split="val") -> Dataset:
-        """All windows that do not overlap, in order, for an exact loss: x and y, both (n, T)."""
-        ids = self._split(split, context)
-        n = (len(ids) - 1) // context
-        return Dataset(*(ids[i : i + n * context].view(n, context) for i in (0, 1)))
-
-    def _split(self, split, context) -> Tensor:
-        one_of("split", split, ("train", "val"))
-        ids = self.train if split == "train" else self.val
-        if not 1 <= whole("context", context) < len(ids):
-            raise ValueError(f"context: {context}; {split} allows 1 to {len(ids) - 1}")
-        return ids
 
 
 def text(name="pydoc", *, device=None) -> Text:

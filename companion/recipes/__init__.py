@@ -16,6 +16,7 @@ from companion.arguments import one_of
 
 MODULES = {  # name of an experiment → module
     "mnist": "mnist",
+    "gpt": "language",
     "llama": "llama",
     "lora": "llama",
     "sac-halfcheetah": "mujoco",

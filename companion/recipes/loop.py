@@ -41,6 +41,8 @@ class Task:
         t = 0, 1, … → factor on the step size of that step.
     evaluate : callable, optional
         model → dictionary of numbers; called in evaluation mode, without gradients.
+    evaluate_every : int, default 1
+        Reports an evaluation; the last always has one. Other rows hold NaN in its place.
     accumulate : int, default 1
         Batches a step; the gradient is that of their mean loss.
     clip_norm : float, optional
@@ -60,6 +62,7 @@ class Task:
     every: int
     schedule: Callable[[int], float] | None = None
     evaluate: Callable[[nn.Module], dict] | None = None
+    evaluate_every: int = 1
     accumulate: int = 1
     clip_norm: float | None = None
     precision: str = "float32"
@@ -176,8 +179,10 @@ class Run:
             self.scheduler.step()
 
     def _evaluated(self) -> dict:
-        """Return what ``evaluate`` measures, and leave the model training."""
-        if self.task.evaluate is None:
+        """Return what ``evaluate`` measures where it is due, and leave the model training."""
+        task = self.task
+        due = self.step == task.steps or self.step % (task.every * task.evaluate_every) == 0
+        if task.evaluate is None or not due:
             return {}
         self.task.model.eval()
         with torch.no_grad(), self.autocast:

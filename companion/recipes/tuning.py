@@ -55,9 +55,17 @@ def plan(table: pd.DataFrame, optimizers, lrs, tuning, seeds, best) -> list:
 
 
 def final(table: pd.DataFrame, phase: str = "report") -> pd.DataFrame:
-    """Return the last row of each run of a phase."""
+    """Return the last row of each run of a phase, as it is: what it lacks, no earlier row lends.
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame({"phase": "report", "optimizer": "Adam", "lr": 0.1, "seed": 0,
+    ...                      "step": [5, 7], "loss": [1.0, float("inf")], "error": [0.5, None]})
+    >>> final(runs).error.tolist()
+    [nan]
+    """
     part = table[table.phase == phase]
-    return part.groupby(list(CELL), sort=False, as_index=False).last()
+    return part.groupby(list(CELL), sort=False).tail(1).reset_index(drop=True)
 
 
 def lowest(table: pd.DataFrame, column: str) -> dict:
