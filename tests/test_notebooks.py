@@ -363,6 +363,44 @@ def test_bootstrap_is_the_first_code_cell_and_acts_on_colab_only(book):
     assert "pip install --quiet --no-deps" in after
 
 
+PACKAGE = {
+    "recipes/__init__.py": 'MODULES = {"jump": "leap"}\n',
+    "recipes/leap.py": "def train():\n    import gym\n    from companion.models import deep\n",
+    "models/__init__.py": "",
+    "models/deep.py": "import torch\ntry:\n    import two.b\nfinally:\n    pass\n"
+    "def lazy():\n    import one\n",
+}
+NEEDS = {
+    "import torch": [],
+    "import one": ["one>=1"],
+    "import phys": ["gym[phys]>=2"],
+    "from companion import recipes\nrecipes.experiment('jump')": ["gym[phys]>=2", "two-b>=3"],
+    "from companion import recipes": [],
+    "x = 'jump'": [],
+    "from companion.models import deep": ["one>=1", "two-b>=3"],
+    "from companion.models.deep import lazy": ["one>=1", "two-b>=3"],
+}
+
+
+@pytest.mark.parametrize(("code", "requirements"), NEEDS.items(), ids=NEEDS)
+def test_bootstrap_installs_what_the_notebook_imports(book, tmp_path, code, requirements):
+    for name, text in PACKAGE.items():
+        path = tmp_path / "companion" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("two.b", "two_b"))
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "p"\n[project.optional-dependencies]\n'
+        'practice = ["one>=1", "gym[phys]>=2", "two-b>=3"]\n'
+    )
+    first = next(
+        cell.source
+        for cell in book("# A\n", cell=f"\n```{{code-cell}} ipython3\n{code}\n```\n").cells
+        if cell.cell_type == "code"
+    )
+    line = "    %pip install --quiet " + " ".join(f'"{each}"' for each in requirements)
+    assert first.split("\n")[7:] == [line] * bool(requirements)
+
+
 def test_notebook_is_valid_and_byte_stable(book, tmp_path):
     notebook = book("# A\n" + CELL)
     nbformat.validate(notebook)

@@ -2,10 +2,10 @@
 
 ``python tools/notebooks.py`` writes the notebooks; with ``--check`` it lists those that are stale
 and exits 1; with ``--solutions FOLDER`` it writes the solved notebooks of the problem sets there.
-A notebook is a function of the chapters, the bibliography, _toc.yml and _config.yml
-alone, so that the same sources give the same bytes. Colab and Jupyter know neither directives nor
-roles: each is turned into plain Markdown, numbered as in the built book, and one that is not known
-is an error.
+A notebook is a function of the chapters, the bibliography, _toc.yml, _config.yml and of what its
+cells import, which its first one installs on Colab: the same sources give the same bytes. Colab and
+Jupyter know neither directives nor roles: each is turned into plain Markdown, numbered as in the
+built book, and one that is not known is an error.
 """
 
 import argparse

@@ -8,6 +8,7 @@ import yaml
 from pybtex.database import parse_file
 
 from .chapter import Chapter
+from .needs import extras
 from .source import ChapterError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -21,7 +22,8 @@ class Book:
         self.root = root
         config = yaml.safe_load(self.read("_config.yml"))
         self.url, self.branch = config["repository"]["url"], config["repository"]["branch"]
-        self.package = tomllib.loads(self.read("pyproject.toml"))["project"]["name"]
+        project = tomllib.loads(self.read("pyproject.toml"))["project"]
+        self.package, self.extras = project["name"], extras(project)
         self.entries = parse_file(root / config["bibtex_bibfiles"][0], "bibtex").entries
         self.labels: dict[str, tuple[str, str, str]] = {}  # label: (kind, text, page)
         self.titles: dict[str, str] = {}

@@ -7,6 +7,7 @@ from collections import Counter
 import yaml
 
 from .directives import Directives, details
+from .needs import needed
 from .source import Block, ChapterError
 
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
@@ -20,6 +21,7 @@ except ImportError:
 else:
     %pip install --quiet --no-deps "{package} @ git+{url}@{branch}"
 """
+MORE = "    %pip install --quiet {requirements}\n"
 
 
 def collapsed(tags: list[str]) -> dict:
@@ -66,7 +68,19 @@ class Chapter(Directives):
         self.flush()
         if self.solution:
             self.fail(self.solution_line, "this solution is never ended")
+        self.bootstrap()
         return self.dump()
+
+    def bootstrap(self):
+        """Fill in the first code cell, which installs what the others import."""
+        book, codes = self.book, [c for c in self.cells if c["cell_type"] == "code"]
+        if not codes:
+            return
+        text = BOOTSTRAP.format(package=book.package, url=book.url, branch=book.branch)
+        found = needed([cell["source"] for cell in codes[1:]], book.root, book.extras)
+        if found:
+            text += MORE.format(requirements=" ".join(f'"{each}"' for each in found))
+        codes[0]["source"] = text.strip()
 
     def walk(self):
         header = self.header()[0]
@@ -132,9 +146,7 @@ class Chapter(Directives):
 
     def add(self, kind: str, source: str, metadata: dict):
         if kind == "code" and not any(c["cell_type"] == "code" for c in self.cells):
-            book = self.book
-            boot = BOOTSTRAP.format(package=book.package, url=book.url, branch=book.branch).strip()
-            cell = {"cell_type": "code", "source": boot, "metadata": collapsed(["remove-cell"])}
+            cell = {"cell_type": "code", "source": "", "metadata": collapsed(["remove-cell"])}
             self.cells.insert(min(1, len(self.cells)), cell)
         self.cells.append({"cell_type": kind, "source": source, "metadata": metadata})
 
