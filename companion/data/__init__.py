@@ -11,6 +11,8 @@ chooses; files placed there by hand are used as they are:
     cifar10/                  cifar-10-binary.tar.gz, or cifar-10-batches-bin/*.bin
     tinyshakespeare/          input.txt
     openwebtext/              train.bin, val.bin: the reader's own, see `token_file`
+    imagenet/                 train/CLASS/*.JPEG and val/CLASS/*.JPEG, for `ImageFolder`; the
+                              reader's own copy, never downloaded
 
 The image loaders share their arguments: `split`, "train" or "test"; `device`, None for the CPU;
 `flatten`, True for x of shape (n, c·h·w); `normalize`, True to subtract each channel's mean and
@@ -22,10 +24,11 @@ folder cannot be used: a file, not writable, full.
 from companion.data.augment import Augmented, crop, flip
 from companion.data.batches import Batches
 from companion.data.fetch import MD5, MIRRORS, cache_dir
+from companion.data.folder import ImageFolder
 from companion.data.sets import MEAN_STD, Dataset, cifar10, digits, fashion_mnist, mnist
 from companion.data.texts import Text, text
 from companion.data.tokens import Draws, TokenFile, token_file
 
 __all__ = ["Dataset", "digits", "mnist", "fashion_mnist", "cifar10", "Text", "text", "Batches"]
 __all__ += ["Draws", "TokenFile", "token_file"]
-__all__ += ["Augmented", "crop", "flip", "MEAN_STD", "cache_dir", "MIRRORS", "MD5"]
+__all__ += ["Augmented", "crop", "flip", "ImageFolder", "MEAN_STD", "cache_dir", "MIRRORS", "MD5"]

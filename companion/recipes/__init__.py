@@ -21,6 +21,10 @@ MODULES = {  # name of an experiment → module
     "lora": "llama",
     "sac-halfcheetah": "mujoco",
     "sac-ant": "mujoco",
+    "resnet": "images",
+    "swin": "images",
+    "sensitivity": "image_grids",
+    "phase": "image_grids",
 }
 
 
