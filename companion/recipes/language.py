@@ -94,7 +94,7 @@ class Settings:
 STORED = Settings(  # sizes and grid are ours
     "tiny_shakespeare", 64, 3, 4, 96, tokens=409_600, batches=(4, 32), micro=16,
     lrs=(1e-3, 3e-3, 1e-2), tuning=(1000,), seeds=(0, 1, 2), warmup=0.05, report=4096,
-    evaluate_every=10, held=512,
+    evaluate_every=20, held=256,
 )  # fmt: skip
 QUICK = replace(
     STORED, data="pydoc", layers=2, width=64, tokens=65_536, lrs=(3e-3,), tuning=(), seeds=(0, 1),
