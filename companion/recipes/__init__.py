@@ -25,6 +25,8 @@ MODULES = {  # name of an experiment → module
     "swin": "images",
     "sensitivity": "image_grids",
     "phase": "image_grids",
+    "vae": "vae",
+    "vae-clip": "vae",
 }
 
 
