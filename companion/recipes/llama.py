@@ -176,12 +176,11 @@ class Experiment:
         """Tune one network; measure it by the four-choice test at the end of a reported run."""
         task = self.task(cell)
         if cell["phase"] == "base":
-            row = {"step": 0, "loss": float("nan"), **loop.evaluated(task, task.model)}
+            row = {"step": 0, "loss": float("nan"), **task.evaluate(task.model)}
             history = pd.DataFrame([row])
         else:
             history = loop.train(task)
         if cell["phase"] != "tune" and self._settings.questions:
-            task.model.eval()
             asked = questions(self._settings)
             history.loc[history.index[-1], "choice"] = four_choice.accuracy(
                 task.model, asked, self._settings.asked
@@ -231,6 +230,7 @@ def lora(model: nn.Module, rank: int, alpha: int) -> None:
     inject_adapter_in_model(config, model)
 
 
+@torch.no_grad()
 def loss(model: nn.Module, data: Dataset) -> float:
     """Return the mean loss of a model on windows, each token with the same weight."""
     device = next(model.parameters()).device
