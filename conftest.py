@@ -1,7 +1,12 @@
 """What every test and doctest finds in place."""
 
+from collections import Counter
+
 import pytest
 import torch
+
+# How many runs of a test with parameters this process has measured.
+_measured = Counter()
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +21,18 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item):
+    """Measure the coverage of three parameters of a test that is marked ``same_lines``.
+
+    Coverage's tracer makes Python three to seven times slower. What it leaves out can only lower
+    the coverage that it reports.
+    """
+    if item.get_closest_marker("same_lines"):
+        test = item.nodeid.partition("[")[0]
+        _measured[test] += 1
+        if _measured[test] > 3:
+            item.add_marker("no_cover")
+    return (yield)

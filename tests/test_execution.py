@@ -9,6 +9,7 @@ import pytest
 from tools import execution
 
 ROOT = execution.ROOT
+pytestmark = pytest.mark.no_cover  # tools are not measured
 HEADER = """\
 ---
 jupytext: {text_representation: {extension: .md, format_name: myst}}

@@ -8,6 +8,7 @@ import pytest
 from tools.generator.book import ROOT
 
 pytest.importorskip("playwright")
+pytestmark = pytest.mark.no_cover  # tools are not measured
 
 
 @pytest.fixture(scope="module")

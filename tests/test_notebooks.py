@@ -10,6 +10,7 @@ import yaml
 from tools.generator.book import ROOT, Book
 from tools.generator.source import EXTENSIONS, ChapterError
 
+pytestmark = pytest.mark.no_cover  # tools are not measured
 HEADER = """\
 ---
 jupytext: {text_representation: {extension: .md, format_name: myst}}

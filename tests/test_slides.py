@@ -14,6 +14,7 @@ from tools.generator.book import ROOT, Book
 from tools.generator.deck import RULE, Deck, packed, sentences, split
 from tools.generator.source import ChapterError
 
+pytestmark = pytest.mark.no_cover  # tools are not measured
 PIXEL = "iVBORw0KGgo="
 CHAPTER = """
 # Steps
