@@ -1,10 +1,14 @@
 """Images: what ADOPT and Adam depend on, one option at a time, and over a grid of (β1, β2)."""
 
+import math
 from dataclasses import replace
 from typing import ClassVar
 
+import pandas as pd
+
+from companion.evidence import Interval, paired, verdict
 from companion.optim import ADOPT, Adam
-from companion.recipes import images
+from companion.recipes import images, report, tuning
 from companion.recipes.images import DIGITS, RESNET, RESNET_FULL, RESNET_QUICK, Variant, smoke
 
 RULES = {"Adam": Adam, "ADOPT": ADOPT}
@@ -82,3 +86,31 @@ class Experiment(images.Experiment):
         "sensitivity": around("Adam") | around("ADOPT"),
         "phase": crossed("Adam") | crossed("ADOPT"),
     }
+
+
+def differences(table: pd.DataFrame, rule: str, column: str) -> pd.DataFrame:
+    """Return how much each variant of a rule differs from its centre, paired over seeds.
+
+    Returns
+    -------
+    DataFrame
+        A row a variant: ``mean``, ``low`` and ``high`` of the 95 % interval, ``verdict``. A variant
+        of which a run diverged has infinite numbers.
+    """
+    values, rows = report.seeds(table, column), {}
+    for name in values:
+        if name.startswith(f"{rule}, "):
+            found = Interval(math.inf, math.inf, math.inf)
+            if report.finite(values[name]):
+                found = paired(values[name], values[rule])
+            words = "diverged" if math.isinf(found.mean) else verdict(found)
+            rows[name.removeprefix(f"{rule}, ")] = [*found, words]
+    return pd.DataFrame.from_dict(rows, "index", columns=["mean", "low", "high", "verdict"])
+
+
+def field(table: pd.DataFrame, rule: str, column: str) -> pd.DataFrame:
+    """Return the median over seeds of a column at the end: a row a β2, a column a β1."""
+    last = tuning.final(table).groupby("optimizer")[column].median()
+    values = {v.options.get("betas", BETAS[rule]): last[name] for name, v in crossed(rule).items()}
+    rows = [[values[beta1, beta2] for beta1 in BETA1] for beta2 in BETA2]
+    return pd.DataFrame(rows, index=list(BETA2), columns=list(BETA1))

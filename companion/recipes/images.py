@@ -7,30 +7,18 @@ the settings of its two networks are is said at `SCALES`.
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
-from typing import NamedTuple
+from functools import partial
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from companion.data import (
-    Augmented,
-    Batches,
-    Dataset,
-    ImageFolder,
-    cache_dir,
-    cifar10,
-    crop,
-    digits,
-    flip,
-)
 from companion.models import Swin, SwinConfig, resnet18
 from companion.models.swin import Block
 from companion.optim import ADOPT, Adam, AdamW
 from companion.recipes import loop, tuning
-from companion.train import evaluate
+from companion.recipes.image_data import Images, batches, measured, parts
 
 
 @dataclass(frozen=True)
@@ -140,8 +128,8 @@ RESNET = Settings(
     held=10_000, tested=5_000, every=200, pool=2, pad=2, mirror=True, **THREE,
 )  # fmt: skip
 DIGITS = {"data": "digits", "held": 300, "tested": 360, "pool": 1, "pad": 1, "mirror": False}
-DIGITS |= {"steps": 60, "every": 12, "warmup": 10}
-RESNET_QUICK = replace(RESNET, **DIGITS, sizes={"width": 8, "channels": 1}, lrs=(3e-3, 1e-2, 3e-2))
+DIGITS |= {"steps": 50, "every": 10, "warmup": 10}
+RESNET_QUICK = replace(RESNET, **DIGITS, sizes={"width": 8, "channels": 1}, lrs=(1e-2, 3e-2))
 RESNET_FULL = replace(  # ours: 200 epochs of 390 batches
     RESNET, sizes={"width": 64}, steps=78_000, batch=128, warmup=1_950,
     lrs=(1e-4, 1e-3, 1e-2, 1e-1), tested=10_000, every=390, pool=1, pad=4, weight_decay=5e-4,
@@ -208,7 +196,7 @@ class Experiment:
             model,
             lambda model: optimizer(model, v, cell["lr"], s.weight_decay),
             partial(loss, learn, s.smoothing),
-            batches(learn, s, cell["seed"]),
+            batches(learn, s.batch // s.accumulate, s.pad, s.mirror, cell["seed"]),
             steps=s.steps,
             every=s.every,
             schedule=schedule(s, v.schedule),
@@ -253,73 +241,10 @@ def schedule(s: Settings, name: str) -> Callable[[int], float] | None:
     return loop.warmup_cosine(s.steps, s.warmup if name == "warm-up" else 0, s.floor)
 
 
-class Images(NamedTuple):
-    """Images or tickets x, labels y, and what makes images of x."""
-
-    x: Tensor
-    y: Tensor
-    decode: Callable
-
-
-@cache
-def parts(name: str, pool: int, held: int) -> tuple:
-    """Return the images to learn from and those to measure on.
-
-    The latter are the test images or, where ``held`` is not 0, so many of the training images, the
-    same ones always.
-    """
-    if name == "imagenet":
-        folders = (ImageFolder(cache_dir() / "imagenet" / split) for split in ("train", "val"))
-        learn, test = (Images(f.x, f.y, f) for f in folders)
-    else:
-        learn, test = tensors(name, pool)
-    if not held:
-        return learn, test
-    order = torch.randperm(len(learn.y), generator=torch.Generator().manual_seed(0))
-    kept, held = order[held:], order[:held]
-    return learn._replace(x=learn.x[kept], y=learn.y[kept]), learn._replace(
-        x=learn.x[held], y=learn.y[held]
-    )
-
-
-@cache
-def tensors(name: str, pool: int) -> tuple:
-    """Return training and test images that fit into memory, normalised, then averaged."""
-    source = {"digits": digits, "cifar10": cifar10}[name]
-    both = (source(split, normalize=True) for split in ("train", "test"))
-    return tuple(Images(F.avg_pool2d(x, pool) if pool > 1 else x, y, same) for x, y in both)
-
-
-def same(x):
-    """Return images as they are."""
-    return x
-
-
-def batches(images: Images, s: Settings, seed: int) -> Augmented:
-    """Return batches of changed images or of tickets, and labels."""
-
-    def change(x, generator):
-        if images.decode is not same:
-            return ImageFolder.reseed(x, generator)
-        x = crop(x, s.pad, generator) if s.pad else x
-        return flip(x, generator) if s.mirror else x
-
-    drawn = Batches((images.x, images.y), s.batch // s.accumulate, seed=seed)
-    return Augmented(drawn, change, seed)
-
-
 def loss(images: Images, smoothing: float, model: nn.Module, batch) -> Tensor:
     """Return the cross entropy of a batch."""
     x, y = batch
     return F.cross_entropy(model(images.decode(x)).float(), y, label_smoothing=smoothing)
-
-
-def measured(images: Images, count: int, model: nn.Module) -> dict:
-    """Return loss and accuracy on the first ``count`` images."""
-    device = next(model.parameters()).device
-    data = Dataset(images.x[:count].to(device), images.y[:count].to(device))
-    found = evaluate(lambda x: model(images.decode(x)), data)
-    return {f"test_{name}": value for name, value in found.items()}
 
 
 def optimizer(model: nn.Module, variant: Variant, lr: float, weight_decay: float):
