@@ -254,3 +254,31 @@ def optimizer(model: nn.Module, variant: Variant, lr: float, weight_decay: float
     decayed = [p for name, p in named if p.dim() >= 2 and not name.endswith("bias")]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept}]
     return variant.rule(groups, lr=lr, weight_decay=0.0, fused=True, **variant.options)
+
+
+def ratios(task: loop.Task, beta2: float, corrected: bool) -> pd.DataFrame:
+    """Train, and return quantiles over all parameters of how long each wants its step to be.
+
+    That is |g|/√v, of ADOPT with the v before this gradient, or of Adam with its own, corrected.
+
+    Returns
+    -------
+    DataFrame
+        ``step``, from 2 on; ``median`` and ``high``, the quantile .99; ``clipped``, the share above
+        ADOPT's clip.
+    """
+    optimizer, v, rows = task.optimizer(task.model), None, []
+    for t in range(1, task.steps + 1):
+        optimizer.zero_grad()
+        task.loss(task.model, next(task.batches)).backward()
+        g2 = torch.cat([p.grad.flatten() for p in task.model.parameters()]).square()
+        old = g2 if v is None else v
+        v = (1 - beta2 if corrected else 1.0) * g2 if v is None else torch.lerp(g2, v, beta2)
+        scale = v / (1 - beta2**t) if corrected else old
+        u = (g2 / scale).sqrt().nan_to_num()  # 0/0 where a parameter has no gradient
+        if t > 1:
+            clipped = (u > (t - 1) ** 0.25).float().mean().item()
+            median, high = u.quantile(torch.tensor([0.5, 0.99])).tolist()
+            rows.append({"step": t, "median": median, "high": high, "clipped": clipped})
+        optimizer.step()
+    return pd.DataFrame(rows)

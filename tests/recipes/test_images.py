@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from companion import recipes
-from companion.optim import ADOPT
-from companion.recipes import engine, image_data, image_grids, images, report
+from companion.optim import ADOPT, Adam
+from companion.recipes import engine, image_data, image_grids, images, loop, report
 
 NAMES = ["resnet", "swin", "sensitivity", "phase"]
 
@@ -21,7 +21,8 @@ def cell(optimizer, lr=0.01, phase="report"):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_variant_trains(name):
     experiment = recipes.experiment(name, "smoke")
-    for variant in list(experiment.choices)[:2] + list(experiment.choices)[-1:]:
+    first, *_, last = experiment.choices
+    for variant in (first, last):
         history = experiment.train(cell(variant))
         assert history.step.tolist() == [2, 3]
         assert history.notna().all(axis=None)
@@ -140,3 +141,29 @@ def test_a_field_has_a_row_for_each_beta2():
     assert field.index.tolist() == list(image_grids.BETA2)
     assert field.columns.tolist() == list(image_grids.BETA1)
     assert (field.to_numpy() == field.index.to_numpy()[:, None]).all()
+
+
+@pytest.mark.parametrize(("rule", "beta2"), [(Adam, 0.9), (ADOPT, 0.99)])
+def test_ratios_are_those_of_the_rule(rule, beta2):
+    gradients = [3.0, 1.0, 4.0, 1.0, 5.0]
+    task = loop.Task(
+        torch.nn.Linear(2, 1, bias=False),
+        lambda model: rule(model.parameters(), lr=1e-3),
+        lambda model, g: g * model.weight.sum(),
+        iter(torch.tensor(gradients)),
+        steps=5,
+        every=5,
+    )
+    found = images.ratios(task, beta2, rule is Adam)
+    for t in range(2, 6):
+        squares = [g**2 for g in gradients[:t]]
+        if rule is ADOPT:
+            v = squares[0]
+            for g2 in squares[1:-1]:
+                v = beta2 * v + (1 - beta2) * g2
+        else:
+            weights = [beta2 ** (t - 1 - i) for i in range(t)]
+            v = sum(w * g2 for w, g2 in zip(weights, squares, strict=True)) / sum(weights)
+        u, row = gradients[t - 1] / math.sqrt(v), found.iloc[t - 2]
+        assert (row.step, row["median"], row.high) == pytest.approx((t, u, u), rel=1e-5)
+        assert row.clipped == (u > (t - 1) ** 0.25)
