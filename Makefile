@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml constraints.txt
 book: $(STAMP) ## build the book (COMPANION_SCALE=smoke, quick or full; quick unless told)
 	$(BIN)/python tools/execution.py
 	$(BIN)/python -c "from jupyter_book.cli.main import main; main()" build . --config _config.yml --toc "$$PWD/_toc.yml" -W -n --keep-going
-	$(BIN)/python -m pytest -q -n auto tests/test_html.py tests/test_browser.py tests/test_play.py
+	$(BIN)/python -m pytest -q -n auto --dist loadgroup tests/test_html.py tests/test_browser.py tests/test_play.py
 	@echo "The book is in $(HTML)"
 
 slides: $(STAMP) ## write a deck of slides a chapter, from the cells that the book runs too

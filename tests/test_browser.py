@@ -1,9 +1,13 @@
 """The built book as a reader's browser shows it: nothing is cut, nothing glares, nothing fails."""
 
+import html
+import re
+
 import pytest
 
 from tests.test_html import HTML, PAGES
 
+PATIENCE = 300_000  # ms: other programs may keep the machine busy
 DRAWN = """() => !document.querySelector("article .math")
     || (window.MathJax && MathJax.startup && MathJax.startup.promise.then(() => true))"""
 OPEN = "() => document.querySelectorAll('article details').forEach(d => { d.open = true; })"
@@ -23,8 +27,51 @@ GLARING = """() => [...document.querySelectorAll("article *")]
         return a > 0.5 && Math.min(r, g, b) > 200;
     })
     .map(e => `<${e.tagName} class="${e.className}"> ${e.textContent.slice(0, 60)}`)"""
+# The formulas of the pages as Sphinx writes them, and MathJax as their pages set it up.
+FORMULA = re.compile(r'<(span|div) class="(?:[\w-]+ )*math[ "][^>]*>(.*?)</\1>', re.DOTALL)
+NUMBER = re.compile(r'<span class="eqno">.*?</span>', re.DOTALL)
+INNER = re.compile(r"\\\((.*)\\\)|\\\[(.*)\\\]|(.*)", re.DOTALL)
+COMPILER = """<!doctype html><meta charset="utf-8"><title>formulas</title>
+<script>window.MathJax = {
+    startup: {typeset: false}, tex: {packages: {"[-]": ["noundefined"]}}
+}</script>
+<script src="%s"></script>"""
+WRONG = """async (formulas) => {
+    await MathJax.startup.promise;
+    const wrong = [];
+    for (const [source, display] of formulas) {
+        MathJax.texReset();
+        const found = await MathJax.tex2mmlPromise(source, {display});
+        if (found.includes("<merror")) wrong.push([source, found.match(/data-mjx-error="([^"]*)/)]);
+    }
+    return wrong;
+}"""
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="no built book: run `make book` first")
+
+
+def formulas(path):
+    """Return the formulas of a built page: what TeX compiles, and whether it stands apart."""
+    text = NUMBER.sub("", path.read_text(encoding="utf-8"))
+    for kind, inner in FORMULA.findall(text):
+        source = next(filter(None, INNER.fullmatch(html.unescape(inner).strip()).groups()), "")
+        yield source, kind == "div"
+
+
+def test_every_formula_compiles(browser, tmp_path):
+    found = sorted({formula for path in PAGES for formula in formulas(path)})
+    assert found
+    blank = tmp_path / "formulas.html"
+    script = HTML / "_static" / "mathjax" / "tex-chtml.js"
+    blank.write_text(COMPILER % script.as_uri(), encoding="utf-8")
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    try:
+        page.goto(blank.as_uri())
+        assert page.evaluate(WRONG, [[r"\nosuchmacro", False]])
+        assert page.evaluate(WRONG, found) == []
+    finally:
+        page.close()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(HTML).as_posix())
@@ -33,6 +80,7 @@ def test_a_page_fits_a_phone_and_a_desk_by_day_and_by_night(browser, path):
     said = []
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else 0)
     page.on("pageerror", lambda error: said.append(str(error)))
+    page.set_default_timeout(PATIENCE)
     try:
         page.goto(path.as_uri())
         page.add_style_tag(content=STILL)

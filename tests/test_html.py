@@ -3,16 +3,18 @@
 import json
 import re
 from functools import cache
+from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"
 PAGES = sorted((HTML / "book").rglob("*.html"))
 LIMIT = 3_000_000  # bytes of a page together with its own images
+SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="no built book: run `make book` first")
 
@@ -24,12 +26,18 @@ def parsed(path: Path) -> BeautifulSoup:
 
 @cache
 def anchors(path: Path) -> set[str]:
-    return {
-        tag[key] for tag in parsed(path).find_all() for key in ("id", "name") if tag.has_attr(key)
-    }
+    """Names of places in a page, by their text: other pages need not be parsed for their links."""
+    text = SCRIPT.sub("", path.read_text(encoding="utf-8"))
+    return set(map(unescape, re.findall(r'<[^<>]*\s(?:id|name)="([^"]*)"', text)))
 
 
-@pytest.fixture(params=PAGES, ids=lambda path: path.relative_to(HTML).as_posix())
+def alone(path: Path):
+    """A page as a parameter: its tests run in one process, where it is parsed once."""
+    name = path.relative_to(HTML).as_posix()
+    return pytest.param(path, id=name, marks=pytest.mark.xdist_group(name))
+
+
+@pytest.fixture(params=[alone(path) for path in PAGES])
 def page(request):
     source = ROOT / request.param.relative_to(HTML).with_suffix(".md")
     if source.exists() and source.stat().st_mtime > request.param.stat().st_mtime:
@@ -116,10 +124,17 @@ def test_no_error_or_warning_was_printed(article):
     assert not article.select(".output.stderr, .output.traceback")
 
 
+def strings(tag):
+    for child in tag.children:
+        if not isinstance(child, Tag):
+            yield child
+        elif child.name not in ("pre", "code", "script", "style"):
+            yield from strings(child)
+
+
 def test_no_source_markup_shows(article):
     # Code may speak of markup, and a script of anything.
-    strings = article.find_all(string=True)
-    text = " ".join(s for s in strings if not s.find_parent(["pre", "code", "script", "style"]))
+    text = " ".join(strings(article))
     assert not re.search(r"(`{3,}|:{3,})\s*\{", text)
     assert not re.search(r"\{[a-z][\w:-]*\}`", text)
     assert not re.search(r"^\s*:(name|label|class|tags|alt):", text, re.MULTILINE)

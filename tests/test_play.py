@@ -11,7 +11,7 @@ import pytest
 from companion.play import playable as play
 from tests.play.cases import case, has_in_order, numbers
 from tests.play.own import printed_example
-from tests.test_browser import STILL, WIDTH
+from tests.test_browser import PATIENCE, STILL, WIDTH
 from tests.test_html import HTML, PAGES
 
 FIGURES = [(name, path) for path in PAGES for name in play.shown(path.read_text(encoding="utf-8"))]
@@ -26,14 +26,21 @@ THEME = "(scheme) => document.documentElement.dataset.theme === scheme"
 CLIPBOARD = """() => {
     navigator.clipboard.writeText = (text) => Promise.resolve((window.link = text));
 }"""
-# A chapter's text takes axe ten times as long as its figure: leave the figure and what holds it.
-APART = """(figure) => {
-    for (let e = figure; e !== document.body; e = e.parentElement) {
-        for (const other of [...e.parentElement.children]) {
-            if (other !== e && !["STYLE", "LINK", "SCRIPT"].includes(other.tagName)) other.remove();
+# A chapter's text takes ten times as long as its figure, to lay out and to look through: leave the
+# figure, its picture and what holds them, before any script of the page has run.
+APART = """document.addEventListener("readystatechange", () => {
+    if (document.readyState !== "interactive") return;
+    const figure = document.querySelector("play-figure[name=NAME]");
+    const picture = document.getElementById(figure.getAttribute("of")) || figure;
+    const strip = (place) => {
+        for (const e of [...place.children]) {
+            if (e === figure || e === picture) continue;
+            if (e.contains(figure) || e.contains(picture)) strip(e);
+            else if (!["STYLE", "LINK", "SCRIPT"].includes(e.tagName)) e.remove();
         }
-    }
-}"""
+    };
+    strip(document.querySelector("article"));
+})"""
 FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="no built book: run `make book` first")
@@ -52,17 +59,20 @@ def server():
 
 
 class Reader:
-    """A page with one figure in view, and what its console said."""
+    """A page, or one figure of it, and what its console said."""
 
-    def __init__(self, browser, address, name, **context):
+    def __init__(self, browser, address, name, *, apart=False, **context):
         usual = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"}
         self.page = browser.new_page(**usual | context)
+        self.page.set_default_timeout(PATIENCE)
         self.said, self.name = [], name
         self.page.on("console", lambda m: self.said.append(m.text) if m.type == "error" else 0)
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         # Formulas are not looked at here, and take longer than all else on the page.
         empty = {"body": "", "content_type": "text/javascript"}
         self.page.route("**/mathjax/**", lambda route: route.fulfill(**empty))
+        if apart:
+            self.page.add_init_script(APART.replace("NAME", name))
         self.page.goto(address)
         self.figure = self.page.locator(f"play-figure[name={name}]").first
 
@@ -88,11 +98,17 @@ class Reader:
         return self.figure.locator(".play-say").inner_text()
 
 
-@pytest.fixture(scope="module", params=FIGURES, ids=lambda z: f"{z[0]}-{z[1].stem}")
+def together(name, path):
+    """A figure as a parameter: its tests run in one process, where it is opened once."""
+    of = f"{name}-{path.stem}"
+    return pytest.param((name, path), id=of, marks=pytest.mark.xdist_group(of))
+
+
+@pytest.fixture(scope="module", params=[together(*figure) for figure in FIGURES])
 def opened(request, browser):
-    """A figure on its page, which several tests share: a chapter takes a second to load."""
+    """A figure of a page, which several tests share."""
     name, path = request.param
-    with Reader(browser, path.as_uri(), name) as reader:
+    with Reader(browser, path.as_uri(), name, apart=True) as reader:
         yield reader
 
 
@@ -109,7 +125,8 @@ def reader(opened):
 
 def test_a_figure_shows_what_the_package_computes(reader):
     data = reader.figure.evaluate("(e) => e.data")
-    for settings in case(reader.name).SETTINGS:
+    # The page says what the figure computes; tests/play/test_figures.py compares all settings.
+    for settings in case(reader.name).SETTINGS[:3]:
         reader.change(reader.figure.evaluate("(e) => e.start"))
         reader.change(settings)
         said = case(reader.name).said(reader.values(), data)
@@ -226,16 +243,20 @@ def test_a_figure_fits_by_day_and_by_night(reader):
         assert reader.page.evaluate(WIDTH) <= width
 
 
-@each
-def test_a_figure_is_accessible_by_day_and_by_night(browser, name, path):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+def test_a_figure_is_accessible_by_day_and_by_night(reader):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    reader.page.evaluate(axe.axe_script)
     # The colours are looked at in the page: axe need not fetch the style sheets once more.
     options = {"preload": False, "resultTypes": ["violations"]}
-    with Reader(browser, path.as_uri(), name) as reader:
-        reader.figure.evaluate(APART)
-        for view in each_view(reader):
-            found = axe.Axe().run(reader.page, f"play-figure[name={name}]", options)
-            assert found.violations_count == 0, (view, found.generate_report())
+    colours = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+    for width, scheme in each_view(reader):
+        # All rules at each width, and the one that looks at colours in all four views.
+        rules = {} if scheme == "light" else colours
+        found = reader.page.evaluate(
+            "([figure, options]) => axe.run(figure, options).then((found) => found.violations)",
+            [f"play-figure[name={reader.name}]", options | rules],
+        )
+        assert found == [], (width, scheme)
 
 
 @pytest.fixture(params=LINKED, ids=lambda z: z[0])
@@ -316,8 +337,9 @@ def test_a_landscape_brings_its_start_along(browser):
 @each
 def test_without_scripts_the_picture_stays(browser, name, path):
     page = browser.new_page(java_script_enabled=False)
+    page.set_default_timeout(PATIENCE)
     try:
-        page.goto(path.as_uri())
+        page.goto(path.as_uri(), wait_until="domcontentloaded")
         element = page.locator(f"play-figure[name={name}]").first
         of = element.get_attribute("of")
         picture = page.locator(f"[id='{of}'] img" if of else f"play-figure[name={name}] img").first
