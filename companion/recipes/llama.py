@@ -47,7 +47,7 @@ class Small:
     hidden: int = 160
     context: int = 64
     batch: int = 16
-    steps: int = 240
+    steps: int = 200
     lr: float = 1e-2
 
 
@@ -113,18 +113,15 @@ WHOLE = Settings(
     context=64,
     batch=8,
     accumulate=1,
-    steps=40,
-    lrs=(1e-3, 3e-3, 1e-2),
+    steps=24,
+    lrs=(3e-3, 1e-2),
     precision="float32",
-    held=32,
-    questions=64,
-    given=32,
-    asked=16,
+    held=24,
     tuning=(1000,),
-    every=10,
+    every=8,
     small=Small(),
 )
-LORA = replace(WHOLE, rank=8, lrs=(3e-3, 1e-2, 3e-2))
+LORA = replace(WHOLE, rank=8, lrs=(1e-2, 3e-2))
 TINY = {"steps": 2, "every": 1, "held": 2, "questions": 4, "lrs": (1e-3, 1e-2), "seeds": (0, 1)}
 TINY["small"] = Small(layers=1, heads=2, kv_heads=1, width=16, hidden=16, steps=2)
 STORED = replace(
