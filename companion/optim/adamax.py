@@ -22,8 +22,8 @@ class Adamax(Optimizer):
     params : iterable
         Parameters or groups.
     lr : float or Tensor
-        Step size α: a coordinate moves about as much in a step while gradients are steady, and
-        never more than α/(1 - β1) while β2 ≥ β1.
+        Step size α: what a coordinate moves in a step while gradients are steady; never more than
+        α β2 (1 - β1) / (β2 - β1) where β1 < β2, at the defaults 1.01 α.
     betas : (float, float)
         Decay rates β1 of the mean and β2 of the maximum.
     eps : float
