@@ -26,6 +26,11 @@ keeps the seeds, so that another rule can judge them without another run::
         summary=lambda raw: {"Adam − SGD": paired(raw["Adam"], raw["SGD"])},
         verdict=lambda m: grade(side(m["Adam − SGD"]) < 0),
 
+Where a seed's values do not depend on which others are measured with it, ``block=6`` makes tasks of
+six seeds each, for runs on many machines (`benchmarks.claims.parts`)::
+
+        block=6,
+
 A claim that was not tried says why, and has no function::
 
     claim(id="imagenet", ..., untried="It takes eight GPUs for days.")
@@ -67,6 +72,7 @@ class Claim:
     seeds: tuple[int, ...] = ()
     untried: str = ""
     summary: Callable[[dict], dict] | None = None
+    block: int | None = None
     measure: Callable[[dict, tuple[int, ...]], dict] | None = None
 
     @property
@@ -76,25 +82,48 @@ class Claim:
 
     def run(self) -> dict:
         """Measure, and write the result whole or not at all."""
+        result = self.joined([self.part(self.seeds)])
+        self.write(result)
+        return result
+
+    def part(self, seeds: tuple[int, ...]) -> dict:
+        """Measure with some of the seeds, and write nothing; any machine can do that."""
         start = time.perf_counter()
-        found = self.measure(dict(self.settings), self.seeds)
+        found = self.measure(dict(self.settings), tuple(seeds))
         plain = _seeds if self.summary else _plain
-        result = {
+        return {
             "id": self.id,
             "raw" if self.summary else "measured": {k: plain(v) for k, v in found.items()},
-            "settings": self.settings,
-            "seeds": list(self.seeds),
+            "settings": json.loads(json.dumps(self.settings)),
+            "seeds": list(seeds),
             "seconds": round(time.perf_counter() - start, 1),
             **provenance(),
             "code": code(self.measure),
         }
+
+    def joined(self, parts: list[dict]) -> dict:
+        """Return the result that parts make, in the order of the seeds."""
+        first, *others = parts
+        seeds = [seed for part in parts for seed in part["seeds"]]
+        if seeds != list(self.seeds):
+            raise ValueError(f"{self.id}: parts of the seeds {seeds} make no result")
+        if others:
+            raw = {name: [v for p in parts for v in p["raw"][name]] for name in first["raw"]}
+            where = {
+                name: ", ".join(dict.fromkeys(p[name] for p in parts)) for name in provenance()
+            }
+            seconds = round(sum(part["seconds"] for part in parts), 1)
+            first = {**first, "raw": raw, "seeds": seeds, "seconds": seconds, **where}
+        return first
+
+    def write(self, result: dict) -> None:
+        """Write a result, whole or not at all."""
         self.judge(result)  # before the last result is replaced
         RESULTS.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=RESULTS, delete=False, encoding="utf-8") as part:
             json.dump(result, part, indent=1, ensure_ascii=False, allow_nan=False)
             part.write("\n")
         os.replace(part.name, self.path)
-        return result
 
     def load(self) -> dict:
         """Return the result on disk, of these very settings and seeds."""
@@ -131,6 +160,8 @@ def claim(*, seeds=(), settings=None, **fields):
             raise ValueError(f"there are two claims {made.id!r}")
         if not made.untried and not (measure and measure.__doc__ and made.rule and made.verdict):
             raise ValueError(f"{made.id}: a claim has a rule, a verdict and a documented function")
+        if made.block and not made.summary:
+            raise ValueError(f"{made.id}: a block of seeds needs values of single seeds: a summary")
         CLAIMS[made.id] = made
         return measure
 

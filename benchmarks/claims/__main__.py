@@ -1,4 +1,15 @@
-"""Measure the claims of the source papers, and write the page that lists them."""
+"""Measure the claims of the source papers, and write the page that lists them.
+
+On one machine ``python -m benchmarks.claims run`` measures one claim after the other. On many,
+``run --on ray`` makes each claim a task, or some where it declares a block of seeds; this process
+alone writes. Without Ray, each job of a Slurm array measures its share, and a last one writes:
+
+    sbatch --array=0-7 --wait --wrap 'python -m benchmarks.claims run --force \\
+        --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT'
+    python -m benchmarks.claims merge
+
+What was measured before an interruption is not measured again.
+"""
 
 import argparse
 import re
@@ -6,9 +17,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from benchmarks import spread
+from benchmarks.provenance import provenance
 from companion.progress import bar
 
-from . import NOT, PARTLY, REPRODUCED, UNTRIED, load_all
+from . import NOT, PARTLY, REPRODUCED, UNTRIED, load_all, parts
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "book" / "appendix" / "claims.md"
 SINCE = "The code has changed since:"
@@ -152,33 +165,84 @@ def _seeds(seeds) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-def main() -> int:
-    """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description=__doc__)
+def parsed() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.claims",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the claims, and which have a result")
     run = commands.add_parser("run", help="measure claims; one that has a result is left alone")
-    run.add_argument("ids", nargs="*", metavar="ID", help="these alone, anew (default: all)")
+    merge = commands.add_parser("merge", help="write the results that the shards have measured")
+    for command in (run, merge):
+        command.add_argument("ids", nargs="*", metavar="ID", help="these alone (default: all)")
+        command.add_argument(
+            "--parts", type=Path, default=parts.FOLDER, help="folder of what waits (runs/claims)"
+        )
     run.add_argument("--force", action="store_true", help="measure anew what has a result")
+    spread.add_arguments(run)
     show = commands.add_parser("page", help="write the page of claims")
     show.add_argument("--check", action="store_true", help="write nothing; fail if it is stale")
+    return parser
+
+
+def measure(todo, options) -> None:
+    """Measure claims: here one after the other, on Ray, or as one share of them."""
+    if options.on == "here" and not options.shard:
+        with bar(len(todo), unit="claim") as progress:
+            for claim in todo:
+                progress.write(f"{claim.id}: {claim.judge(claim.run())}")
+                progress.update()
+        return
+    i, n = options.shard or (0, 1)
+    mine = parts.pieces(todo)[i::n]
+    left = [piece for piece in mine if parts.there(options.parts, piece) is None]
+    if options.on == "ray":
+        done = spread.on_ray(parts.measure, left, gpus=options.gpus, address=options.address)
+    else:
+        done = ((piece, parts.measure(piece)) for piece in left)
+    with bar(len(mine), unit="part", initial=len(mine) - len(left)) as progress:
+        for piece, part in done:
+            if options.on == "ray":  # what was sent has no git beside it
+                part |= {name: provenance()[name] for name in ("version", "commit")}
+            parts.keep(options.parts, piece, part)
+            progress.update()
+    if options.on == "ray":
+        collect(todo, options.parts)
+
+
+def collect(claims, folder) -> int:
+    """Write what is complete, and say what is missing."""
+    written, missing = parts.merge(folder, claims)
+    for name in written:
+        print(f"{name}: {load_all()[name].judge(load_all()[name].load())}")
+    for name in missing:
+        print(f"{name}: not there yet")
+    return int(bool(missing))
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = parsed()
     arguments = parser.parse_args()
     claims = load_all()
+    ids = getattr(arguments, "ids", ())
+    if missing := set(ids) - set(claims):
+        parser.error(f"no such claims: {', '.join(sorted(missing))}; see list")
     if arguments.command == "list":
         for claim in claims.values():
             state = "not tried" if claim.untried else "done" if claim.path.exists() else "to do"
             print(f"{state:10} {claim.id:40} {claim.source}, {claim.where}")
     elif arguments.command == "run":
-        missing = set(arguments.ids) - set(claims)
-        if missing:
-            parser.error(f"no such claims: {', '.join(sorted(missing))}; see list")
-        again = arguments.force or bool(arguments.ids)
-        todo = [claims[i] for i in arguments.ids or claims]
-        todo = [c for c in todo if not c.untried and (again or not c.path.exists())]
-        with bar(len(todo), unit="claim") as progress:
-            for claim in todo:
-                progress.write(f"{claim.id}: {claim.judge(claim.run())}")
-                progress.update()
+        if arguments.on == "ray" and arguments.shard:
+            parser.error("--on ray places the tasks itself: give it no --shard")
+        again = arguments.force or bool(ids)
+        todo = [claims[i] for i in ids or claims]
+        measure([c for c in todo if not c.untried and (again or not c.path.exists())], arguments)
+    elif arguments.command == "merge":
+        return collect([c for c in claims.values() if not ids or c.id in ids], arguments.parts)
     elif arguments.check:
         if not PAGE.exists() or not same(PAGE.read_text(encoding="utf-8"), page()):
             print(f"{PAGE.name} is stale: python -m benchmarks.claims page", file=sys.stderr)

@@ -107,6 +107,7 @@ def half_life(settings, seeds):
               64, 256], "lr": "0.04 √(B/128) × (1/2, 1, 2), the best for each",
               "tuned on seeds": [100, 101, 102, 103]},
     seeds=range(24),
+    block=6,
     **HERE,
 )  # fmt: skip
 def raise_beta2(settings, seeds):

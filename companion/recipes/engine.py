@@ -13,6 +13,7 @@ import signal
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -40,6 +41,8 @@ class Store:
     settings : dict
         Of the experiment; a store of other settings is refused. Which step sizes and seeds are
         planned may change: runs are added, or left out of what is asked for later.
+    beside : Store, optional
+        Cells that have finished elsewhere: they count as there, and stay where they are.
 
     Raises
     ------
@@ -47,7 +50,8 @@ class Store:
         If the file on disk was made with other settings.
     """
 
-    def __init__(self, path, settings: dict):
+    def __init__(self, path, settings: dict, beside: "Store | None" = None):
+        self.beside = beside
         kept = {name: value for name, value in settings.items() if name not in PLANNED}
         self.settings = json.loads(json.dumps(kept))
         self.runs, self.table, self.path = [], pd.DataFrame(), path and Path(path)
@@ -69,13 +73,33 @@ class Store:
 
     def has(self, cell: dict) -> bool:
         """Return whether this cell has finished."""
-        return key(cell) in {key(run["cell"]) for run in self.runs}
+        mine = key(cell) in {key(run["cell"]) for run in self.runs}
+        return mine or (self.beside is not None and self.beside.has(cell))
+
+    def known(self) -> pd.DataFrame:
+        """Return the rows of all cells that count as there."""
+        if self.beside is None or not len(self.beside.table):
+            return self.table
+        return pd.concat([self.beside.table, self.table]) if len(self.table) else self.beside.table
 
     def add(self, cell: dict, history: pd.DataFrame, seconds: float, stamp: dict) -> None:
         """Keep the history of a cell: all of it or, after a crash, nothing."""
         rows = history.assign(**cell)[[*cell, *history.columns]]
+        self._keep({"cell": cell, "seconds": round(seconds, 1), **stamp}, rows)
+
+    def merge(self, other: "Store") -> int:
+        """Take over what another store has and this one has not; return how many cells that are."""
+        names = list(other.runs[0]["cell"]) if other.runs else []
+        rows = [key(row) for row in other.table[names].to_dict("records")] if names else []
+        missing = [run for run in other.runs if not self.has(run["cell"])]
+        for run in missing:
+            mine = key(run["cell"])
+            self._keep(run, other.table[[row == mine for row in rows]])
+        return len(missing)
+
+    def _keep(self, run: dict, rows: pd.DataFrame) -> None:
         self.table = pd.concat([self.table, rows]) if len(self.table) else rows
-        self.runs.append({"cell": cell, "seconds": round(seconds, 1), **stamp})
+        self.runs.append(run)
         if self.path is None:
             return
         with replacing(self.path, "w") as file:
@@ -99,7 +123,9 @@ def key(cell: dict) -> tuple:
     )
 
 
-def run(experiment, store: Store, *, jobs: int = 1, shard=(0, 1), stamp=None) -> pd.DataFrame:
+def run(
+    experiment, store: Store, *, jobs: int = 1, shard=(0, 1), stamp=None, spread=None
+) -> pd.DataFrame:
     """Run all cells that are not there yet; return the table.
 
     Parameters
@@ -111,7 +137,11 @@ def run(experiment, store: Store, *, jobs: int = 1, shard=(0, 1), stamp=None) ->
         Processes side by side, of one thread each; 1 runs them in this process.
     shard : (int, int)
         (i, n) takes each n-th cell from the i-th on, for machines that share the work: each with a
-        store of its own.
+        store of its own. What is planned only once others have finished is planned when their
+        stores are merged, into the one that stands ``beside`` this one.
+    spread : callable, optional
+        Of the experiment, the cells and what stops it: yields cell, history and seconds of each, in
+        place of `finished`.
     stamp : dict, optional
         Where the results are made; kept with each cell.
 
@@ -125,16 +155,16 @@ def run(experiment, store: Store, *, jobs: int = 1, shard=(0, 1), stamp=None) ->
     Ctrl-C finishes the cells in hand, and the same call goes on later. A process that is killed,
     for want of memory say, costs its cell's time: the cell runs again.
     """
-    lost = 0
+    lost, spread = 0, spread or partial(finished, jobs=jobs)
     with Interrupt() as stop:
         while not stop.asked:
-            plan = experiment.plan(store.table)[shard[0] :: shard[1]]
+            plan = experiment.plan(store.known())[shard[0] :: shard[1]]
             todo = [cell for cell in plan if not store.has(cell)]
             if not todo:
                 break
             with bar(len(plan), unit="run", initial=len(plan) - len(todo)) as progress:
                 try:
-                    for cell, history, seconds in finished(experiment, todo, jobs, stop):
+                    for cell, history, seconds in spread(experiment, todo, stop=stop):
                         store.add(cell, history, seconds, stamp or {})
                         progress.update()
                         lost = 0
@@ -147,7 +177,7 @@ def run(experiment, store: Store, *, jobs: int = 1, shard=(0, 1), stamp=None) ->
     return store.table
 
 
-def finished(experiment, todo, jobs: int, stop):
+def finished(experiment, todo, *, jobs: int, stop):
     """Yield cell, history and seconds of each cell as it finishes, until a stop is asked for."""
     if jobs == 1:
         for cell in todo:
