@@ -14,7 +14,8 @@ ROAD = [
     ("AdaGrad", "a rate per coordinate", ["its sum", "never forgets"]),
     ("RMSprop", "a sum that forgets", ["biased start,", "jumpy steps"]),
     ("Adam", "momentum, unbiased", ["diverges on a", "3-line problem"]),
-    ("AMSGrad · ADOPT", "convergence, repaired", ["then why does", "plain Adam work?"]),
+    ("AMSGrad · ADOPT", "convergence, repaired", ["is it better", "in practice?"]),
+    ("In practice", "seven experiments", ["why does", "Adam work?"]),
     ("ℓ∞ geometry", "the norm Adam sees", []),
 ]
 BOX_WIDTH, BOX_HEIGHT = 204, 64

@@ -275,11 +275,6 @@ def unbounded_noise(settings, seeds):
 
 
 for name, experiment, why in (
-    (
-        "mnist",
-        "MNIST",
-        "The page has it at full scale only: tuning all rules takes hours.",
-    ),
     ("cifar10", "CIFAR-10 with a ResNet-18", "It takes a GPU, and hours."),
     ("imagenet", "ImageNet with a Swin transformer", "It takes several GPUs, and days."),
     ("nvae", "a deep variational autoencoder on MNIST", "It takes a GPU, and a day."),
