@@ -15,6 +15,7 @@ from companion import scale as scales
 from companion.arguments import one_of
 
 MODULES = {  # name of an experiment → module
+    "digits": "digits",
     "mnist": "mnist",
     "gpt": "language",
     "llama": "llama",

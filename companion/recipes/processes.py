@@ -6,6 +6,10 @@
 
 import contextlib
 import os
+import socket
+import subprocess
+import tempfile
+import time
 
 import torch
 from torch import Tensor, nn
@@ -201,3 +205,53 @@ def started(device=None):
         yield Together(device), device
     finally:
         dist.destroy_process_group()
+
+
+def together(command: list, size: int) -> str:
+    """Run a command in several processes on this machine, as ``torchrun`` does.
+
+    Each is told its number, how many there are, and where they meet. ``torchrun`` also watches
+    them, and spans machines.
+
+    Parameters
+    ----------
+    command : list of str
+    size : int
+        Number of processes, of one thread each.
+
+    Returns
+    -------
+    str
+        What the first one has printed.
+
+    Raises
+    ------
+    RuntimeError
+        Where one has failed, with what it said; the others are ended.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
+    with contextlib.ExitStack() as stack:
+        heard = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2 * size)]
+        running = []
+        try:
+            for rank in range(size):
+                number = {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+                out, error = heard[2 * rank : 2 * rank + 2]
+                environment = os.environ | meet | number
+                process = subprocess.Popen(command, env=environment, stdout=out, stderr=error)
+                running.append(process)
+            while None in (states := [process.poll() for process in running]) and not any(states):
+                time.sleep(0.05)  # the others would wait for one that has failed
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
+        for file in heard:
+            file.seek(0)
+        if any(states):
+            rank = next(rank for rank, state in enumerate(states) if state)
+            raise RuntimeError(f"process {rank} of {size} failed: {heard[2 * rank + 1].read()}")
+        return heard[0].read()

@@ -1,7 +1,8 @@
-"""One of two processes that train together: distributed_worker.py FOLDER RANK.
+"""One of three processes that train together: distributed_worker.py FOLDER RANK.
 
-Every scenario compares what both processes make of a model with what one alone makes of it, and
-saves the largest difference, or the text of the error that stopped it.
+Every scenario compares what two processes make of a model with what one alone makes of it, and
+saves the largest difference, or the text of the error that stopped it. Then all three, and one
+alone, go on from the checkpoints that two have written.
 """
 
 import sys
@@ -20,24 +21,33 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed.fsdp import (
+    FullyShardedDataParallel,
+    MixedPrecisionPolicy,
+    fully_shard,
+)
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.func import functional_call
 from torch.nn.parallel import DistributedDataParallel
 
 from companion import optim
+from companion.recipes import saving
+from companion.recipes.loop import Run
+from companion.recipes.processes import Alone, Together
 from tests.cases import CASES, EVERY, odd_and_even
 from tests.naming import label
+from tests.recipes import toy
 
-WORLD = 2
 X = torch.linspace(-1, 1, 64, dtype=torch.float64).view(16, 4)
 Y = X[:, :1].sin()
 
 
-def network():
+def network(rows=7):
     """Return a model whose rows do not divide evenly: 7, and 1, which leaves one rank nothing."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 7), nn.Tanh(), nn.Linear(7, 1)).double()
+    last = 1 if rows % 2 else 2
+    return nn.Sequential(nn.Linear(4, rows), nn.Tanh(), nn.Linear(rows, last)).double()
 
 
 def train(model, optimizer, rank=None, steps=4, set_to_none=True):
@@ -58,8 +68,8 @@ def difference(model, alone):
     return max((p - q).abs().max().item() for p, q in pairs)
 
 
-def alone(cls, options, steps=4):
-    model = network()
+def alone(cls, options, steps=4, rows=7):
+    model = network(rows)
     train(model, cls(model.parameters(), lr=0.05, **options), steps=steps)
     return model
 
@@ -75,11 +85,45 @@ def data_parallel(rank, mesh, folder, cls, options):
     return difference(model, alone(cls, options))
 
 
-def fully_sharded(rank, mesh, folder, cls, options):
-    model = network()
+def fully_sharded(rank, mesh, folder, cls, options, rows=7):
+    model = network(rows)
     fully_shard(model, mesh=mesh)
     train(model, cls(model.parameters(), lr=0.05, **options), rank)
-    return difference(model, alone(cls, options))
+    return difference(model, alone(cls, options, rows=rows))
+
+
+def evenly_sharded(*arguments):
+    return fully_sharded(*arguments, rows=8)
+
+
+def mixed_precision(rank, mesh, folder, cls, options):
+    """Gather and differentiate in bfloat16, average and step in float32."""
+    model, twin = network().float(), network().float()
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
+    optimizers = [cls(net.parameters(), lr=0.05, **options) for net in (model, twin)]
+    x, y = X.float(), Y.float()
+
+    def loss(output, part):
+        return (output.float() - y[part]).square().mean()
+
+    halves = slice(0, 8), slice(8, 16)
+    for _ in range(4):
+        optimizers[0].zero_grad()
+        loss(model(x[halves[rank]]), halves[rank]).backward()
+        low = {k: p.detach().bfloat16().requires_grad_() for k, p in twin.named_parameters()}
+        parts = [
+            torch.autograd.grad(
+                loss(functional_call(twin, low, x[half].bfloat16()), half), list(low.values())
+            )
+            for half in halves
+        ]
+        for p, *gradients in zip(twin.parameters(), *parts, strict=True):
+            p.grad = sum(g.float() for g in gradients) / 2
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(p.dtype is torch.float32 for p in model.parameters())
+    return difference(model, twin)
 
 
 def sharded_tensors(rank, mesh, folder, cls, options):
@@ -175,9 +219,52 @@ def flattened_checkpoint(*arguments):
     return checkpoint(*arguments, flatten=True)
 
 
+# -- runs that other numbers of processes go on with -----------------------------------------------
+
+
+def recipe(cls, options, shard, processes):
+    """Return a run of the toy recipe in float64, two blocks and a head of uneven rows."""
+    settings = toy.Settings(shard=shard)
+    task = toy.Experiment("toy", settings).task(
+        {"optimizer": cls.__name__, "lr": 0.02, "seed": 0, "options": options}
+    )
+    task.model.double()
+    task.batches.tensors = tuple(z.double() for z in task.batches.tensors)
+    task.evaluate = None
+    return Run(task, "cpu", processes)
+
+
+def steps(run, n):
+    for _ in range(n):
+        run.advance()
+
+
+def write(rank, folder, name, cls, options):
+    """Take three steps by two processes, in copies and in parts, and keep them."""
+    for shard in (False, True):
+        run = recipe(cls, options, shard, Together("cpu"))
+        steps(run, 3)
+        saving.save(run, folder / f"{name}-{shard}", {"case": name})
+
+
+def go_on(folder, name, cls, options, processes):
+    """Take three more steps, from copies and parts, in copies and parts; return the difference."""
+    whole = recipe(cls, options, False, Alone())
+    steps(whole, 6)
+    worst = 0.0
+    for before in (False, True):
+        for shard in (False, True):
+            run = recipe(cls, options, shard, processes)
+            saving.load(run, saving.latest(folder / f"{name}-{before}"), {"case": name})
+            assert run.step == 3
+            steps(run, 3)
+            worst = max(worst, difference(run.task.model, whole.task.model))
+    return worst
+
+
 PLAIN = [(cls, {"n": 1} if cls is optim.AdaShift else {}) for cls in EVERY]
 MOMENTUM, ADAM = (optim.SGD, {"momentum": 0.9}), (optim.Adam, {})
-FUSED = [(cls, {**options, "fused": True}) for cls, options in (MOMENTUM, ADAM)]
+FUSED = [(cls, {**options, "fused": True}) for cls, options in (MOMENTUM, *PLAIN)]
 # One for each kind of state: none, a tensor, two, a queue, a scalar, blocks by number and by label.
 STATES = [
     (optim.SGD, {}),
@@ -189,11 +276,13 @@ STATES = [
     (optim.BlockwiseAdam, {"partition": odd_and_even}),
 ]
 SCENARIOS = {
-    data_parallel: [MOMENTUM, *PLAIN],
-    fully_sharded: [*STATES, *FUSED],
-    sharded_tensors: [*CASES, *FUSED],
+    data_parallel: [MOMENTUM, *PLAIN, *FUSED],
+    zero_redundancy: [*PLAIN, *FUSED],
+    fully_sharded: [*STATES, *PLAIN, *FUSED],
+    evenly_sharded: [*PLAIN, *FUSED],
+    mixed_precision: [*PLAIN, *FUSED],
+    sharded_tensors: CASES,
     large: [MOMENTUM, ADAM],
-    zero_redundancy: PLAIN,
     flat: STATES,
     flat_views: STATES,
     checkpoint: STATES,
@@ -201,28 +290,52 @@ SCENARIOS = {
 }
 
 
+def meet(folder, rank, size):
+    """Join a group of processes."""
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meet-{size}",
+        rank=rank,
+        world_size=size,
+        timeout=timedelta(minutes=30),  # the third waits for what two do
+    )
+
+
+def attempt(results, name, function, *arguments):
+    """Keep what a scenario returns, or the error that stops it."""
+    try:
+        results[name] = function(*arguments)
+    except Exception:
+        results[name] = traceback.format_exc()
+    print(name, results[name], flush=True)  # the last words of a process that hangs
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def main(folder, rank):
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meet",
-        rank=rank,
-        world_size=WORLD,
-        timeout=timedelta(seconds=100),
-    )
-    mesh = init_device_mesh("cpu", (WORLD,))
+    warnings.filterwarnings("error", message=".*steps eagerly")
     results = {}
-    for scenario, cases in SCENARIOS.items():
-        for cls, options in cases:
-            name = f"{scenario.__name__}-{label(cls)}-{label(options)}"
-            try:
-                results[name] = scenario(rank, mesh, folder, cls, options)
-            except Exception:
-                results[name] = traceback.format_exc()
-            dist.barrier()
-    torch.save(results, folder / f"{rank}.pt")
+    names = {f"{label(cls)}-{label(options)}": (cls, options) for cls, options in STATES}
+    if rank < 2:
+        meet(folder, rank, 2)
+        mesh = init_device_mesh("cpu", (2,))
+        for scenario, cases in SCENARIOS.items():
+            for cls, options in cases:
+                name = f"{scenario.__name__}-{label(cls)}-{label(options)}"
+                attempt(results, name, scenario, rank, mesh, folder, cls, options)
+        for name, case in names.items():
+            attempt(results, f"write-{name}", write, rank, folder, name, *case)
+        dist.destroy_process_group()
+    meet(folder, rank, 3)
+    for name, case in names.items():
+        attempt(results, f"three-{name}", go_on, folder, name, *case, Together("cpu"))
     dist.destroy_process_group()
+    if rank == 0:
+        for name, case in names.items():
+            attempt(results, f"one-{name}", go_on, folder, name, *case, Alone())
+    torch.save(results, folder / f"{rank}.pt")
 
 
 if __name__ == "__main__":

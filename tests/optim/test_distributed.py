@@ -1,4 +1,4 @@
-"""Two processes that train together end where one alone ends, or say why they cannot."""
+"""Processes that train together end where one alone ends, or say why they cannot."""
 
 import os
 import subprocess
@@ -7,42 +7,39 @@ from pathlib import Path
 
 import torch
 
-# What is refused, by (scenario, optimizer): averages over what a process has a part of only.
-REFUSED = {
-    ("zero_redundancy", "AdaSGD"): "AdaSGD averages over its whole group",
-    **{
-        (scenario, name): f"{name} averages over whole parameters"
-        for scenario in ("flat", "flat_views")
-        for name in ("AdaShift", "AdaSGD", "BlockwiseAdam")
-    },
-}
+from companion.recipes.support import REFUSED
+
+# The way of `companion.recipes.support` that a scenario takes, where optimizers may be refused.
+WAYS = {"zero_redundancy": "ZeRO", "flat": "FSDP", "flat_views": "FSDP"}
 
 
-def test_two_processes_train_as_one(tmp_path):
-    """Data parallel, sharded in each of torch's ways, saved and loaded by its checkpoints."""
+def test_processes_train_as_one(tmp_path):
+    """Data parallel, sharded in each of torch's ways, saved by two and loaded by one and three."""
     worker = Path(__file__).with_name("distributed_worker.py")
     here = {**os.environ, "PYTHONPATH": str(worker.parents[2]), "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen([sys.executable, str(worker), str(tmp_path), str(rank)], env=here)
-        for rank in range(2)
+        for rank in range(3)
     ]
     try:
-        assert [process.wait(timeout=300) for process in processes] == [0, 0]
+        assert [process.wait(timeout=900) for process in processes] == [0, 0, 0]
     finally:
         for process in processes:
             process.kill()
     wrong = {}
-    for rank in range(2):
+    for rank, least in enumerate((230, 230, 7)):
         results = torch.load(tmp_path / f"{rank}.pt")
-        assert len(results) > 80
+        assert len(results) >= least
         for case, result in results.items():
-            bound = 1e-6 if case.startswith("large") else 1e-12  # float32 there
-            expected = REFUSED.get(tuple(case.split("-")[:2]))
-            right = (
-                expected in str(result)
-                if expected
-                else isinstance(result, float) and result < bound
-            )
+            scenario, name, *_ = case.split("-")
+            bound = 1e-6 if scenario in ("large", "mixed_precision") else 1e-12  # float32 there
+            expected = REFUSED.get((WAYS.get(scenario), name))
+            if scenario == "write":
+                right = result is None
+            elif expected:
+                right = expected in str(result)
+            else:
+                right = isinstance(result, float) and result < bound
             # torch 2.6 shards fully, and writes distributed checkpoints, with a GPU's streams only.
             old = "no attribute 'record_event'" in str(result)
             if not right and not (old and torch.__version__ < "2.7"):
