@@ -170,11 +170,13 @@ def divided(task, device):
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    policy = MixedPrecisionPolicy(
-        param_dtype=None if task.precision == "float32" else getattr(torch, task.precision),
-        reduce_dtype=torch.float32,
-        cast_forward_inputs=False,
-    )
+    policy = MixedPrecisionPolicy(cast_forward_inputs=False)
+    if task.precision != "float32":
+        policy = MixedPrecisionPolicy(
+            param_dtype=getattr(torch, task.precision),
+            reduce_dtype=torch.float32,
+            cast_forward_inputs=False,
+        )
     mesh = init_device_mesh(torch.device(device).type, (dist.get_world_size(),))
     forward = Applied(task.model)
     for module in reversed(list(task.model.modules())):  # the inner ones first

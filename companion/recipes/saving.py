@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
     get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
@@ -84,11 +83,13 @@ def load(run, path: Path, identity: dict) -> None:
             dcp.load(state, checkpoint_id=path)
     else:
         state = whole(path) if divided else about
-    options = StateDictOptions(full_state_dict=run.processes.sharded and not divided)
-    set_model_state_dict(model, state["model"], options=options)
+        if run.processes.sharded:
+            held = tensors(run)
+            state = {part: as_held(state[part], held[part]) for part in ("model", "optimizer")}
+    set_model_state_dict(model, state["model"])
     groups = get_optimizer_state_dict(model, optimizer)["param_groups"]
     set_optimizer_state_dict(
-        model, optimizer, {"state": state["optimizer"], "param_groups": groups}, options=options
+        model, optimizer, {"state": state["optimizer"], "param_groups": groups}
     )
     if run.scheduler is not None:
         run.scheduler.load_state_dict(about["scheduler"])
@@ -105,6 +106,31 @@ def tensors(run) -> dict:
     """Return parameters, buffers and the optimizer's state, by the parameters' names."""
     state = get_optimizer_state_dict(run.task.model, run.optimizer)["state"]
     return {"model": run.task.model.state_dict(), "optimizer": state}
+
+
+def as_held(state: dict, held: dict) -> dict:
+    """Return the tensors of a whole checkpoint, divided as those of a run are.
+
+    What a rule keeps a block, for equal blocks, is kept an entry where parameters are divided.
+    """
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    blocks = state.get("blocks")
+    labelled = isinstance(blocks, int) and isinstance(held.get("blocks"), DTensor)
+    placed = {}
+    for name, value in state.items():
+        like = held.get(name)
+        if isinstance(value, dict):
+            value = as_held(value, like)
+        elif name == "blocks" and labelled:
+            value = like
+        elif isinstance(like, DTensor):
+            if value.numel() != like.numel():
+                value = value.reshape(blocks, 1).expand(blocks, like.numel() // blocks)
+            value = value.reshape(like.shape).to(like.device)
+            value = distribute_tensor(value, like.device_mesh, like.placements)
+        placed[name] = value
+    return placed
 
 
 def whole(path) -> dict:
