@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed.checkpoint as dcp
+from torch import Tensor
 from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_model_state_dict,
@@ -83,9 +84,8 @@ def load(run, path: Path, identity: dict) -> None:
             dcp.load(state, checkpoint_id=path)
     else:
         state = whole(path) if divided else about
-        if run.processes.sharded:
-            held = tensors(run)
-            state = {part: as_held(state[part], held[part]) for part in ("model", "optimizer")}
+        held = tensors(run)
+        state = {part: as_held(state[part], held[part]) for part in ("model", "optimizer")}
     set_model_state_dict(model, state["model"])
     groups = get_optimizer_state_dict(model, optimizer)["param_groups"]
     set_optimizer_state_dict(
@@ -111,7 +111,8 @@ def tensors(run) -> dict:
 def as_held(state: dict, held: dict) -> dict:
     """Return the tensors of a whole checkpoint, divided as those of a run are.
 
-    What a rule keeps a block, for equal blocks, is kept an entry where parameters are divided.
+    What a rule keeps a block, for equal blocks, is kept an entry where parameters are divided; what
+    it keeps a parameter may have another shape there.
     """
     from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -121,7 +122,7 @@ def as_held(state: dict, held: dict) -> dict:
     for name, value in state.items():
         like = held.get(name)
         if isinstance(value, dict):
-            value = as_held(value, like)
+            value = as_held(value, like or {})
         elif name == "blocks" and labelled:
             value = like
         elif isinstance(like, DTensor):
@@ -129,6 +130,8 @@ def as_held(state: dict, held: dict) -> dict:
                 value = value.reshape(blocks, 1).expand(blocks, like.numel() // blocks)
             value = value.reshape(like.shape).to(like.device)
             value = distribute_tensor(value, like.device_mesh, like.placements)
+        elif isinstance(value, Tensor) and isinstance(like, Tensor):
+            value = value.reshape(like.shape) if value.numel() == like.numel() else value
         placed[name] = value
     return placed
 
