@@ -118,6 +118,7 @@ def as_held(state: dict, held: dict) -> dict:
 
     blocks = state.get("blocks")
     labelled = isinstance(blocks, int) and isinstance(held.get("blocks"), DTensor)
+    by_label = isinstance(blocks, Tensor)  # then all is kept an entry
     placed = {}
     for name, value in state.items():
         like = held.get(name)
@@ -130,7 +131,7 @@ def as_held(state: dict, held: dict) -> dict:
                 value = value.reshape(blocks, 1).expand(blocks, like.numel() // blocks)
             value = value.reshape(like.shape).to(like.device)
             value = distribute_tensor(value, like.device_mesh, like.placements)
-        elif isinstance(value, Tensor) and isinstance(like, Tensor):
+        elif isinstance(value, Tensor) and isinstance(like, Tensor) and not by_label:
             value = value.reshape(like.shape) if value.numel() == like.numel() else value
         placed[name] = value
     return placed
