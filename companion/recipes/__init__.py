@@ -20,6 +20,7 @@ MODULES = {  # name of an experiment → module
     "gpt": "language",
     "llama": "llama",
     "lora": "llama",
+    "sac": "sac",
     "sac-halfcheetah": "mujoco",
     "sac-ant": "mujoco",
     "resnet": "images",
