@@ -8,6 +8,7 @@ import torch
 
 from companion.optim import ADOPT
 from companion.recipes import experiment
+from companion.recipes.gait import motion
 from companion.recipes.mujoco import (
     SCALES,
     Settings,
@@ -135,3 +136,22 @@ def test_scales_differ_in_numbers_only():
 def test_the_papers_version_of_a_robot_is_made_without_a_warning():
     with environment("HalfCheetah-v4") as one:
         assert one.observation_space.shape == (17,)
+
+
+def test_a_strip_follows_the_policy_it_is_given():
+    class Still:
+        def predict(self, view, deterministic):
+            return np.zeros(6), None
+
+    def picture(world):
+        return np.zeros((2, 3, 3))
+
+    _, places, total = motion(Still(), "HalfCheetah-v4", 0, [0, 5], render=picture)
+    with environment("HalfCheetah-v4") as world:
+        world.reset(seed=0)
+        start, gains = world.unwrapped.data.qpos[0], []
+        for _ in range(6):
+            place = world.unwrapped.data.qpos[0]
+            gains.append(world.step(np.zeros(6))[1])
+    assert places == [start, place]
+    assert total == pytest.approx(sum(gains))

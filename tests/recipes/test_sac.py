@@ -48,10 +48,10 @@ def test_starts_are_gymnasiums():
 
 
 def test_the_log_density_is_that_of_a_transformed_normal():
-    out = torch.randn(500, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    out = torch.randn(500, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) / 2
     noise = torch.randn(500, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     action, found = squashed(out, noise)
-    mean, std = out[:, 0], out[:, 1].clamp(max=2).exp()
+    mean, std = out[:, 0], out[:, 1].exp()
     reference = TransformedDistribution(Normal(mean, std), TanhTransform(cache_size=1))
     sample = TanhTransform()(mean + std * noise)
     torch.testing.assert_close(action, sample)
