@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from companion.data import Draws, cache_dir, text, token_file
+from companion.evidence import Interval, paired
 from companion.models import GPT, GPTConfig
 from companion.models.gpt import Block
 from companion.optim import ADOPT, AdamW
-from companion.recipes import loop, tuning
+from companion.recipes import loop, report, tuning
 from companion.train import decay_groups
 
 # β's: AdamW as in the official code of the ADOPT paper (gpt/), ADOPT as in its adopt.py.
@@ -26,6 +27,8 @@ OPTIMIZERS = {
     "AdamW": partial(AdamW, betas=(0.9, 0.95), fused=True),
     "ADOPT": partial(ADOPT, betas=(0.9, 0.9999), decoupled=True, fused=True),
 }
+
+WORDS = {"val_loss": "loss", "spike": "spike"}
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,8 @@ STORED = Settings(  # sizes and grid are ours
     evaluate_every=20, held=256,
 )  # fmt: skip
 QUICK = replace(
-    STORED, data="pydoc", layers=2, width=64, tokens=65_536, lrs=(3e-3,), tuning=(), seeds=(0, 1),
-    report=2048, evaluate_every=4, held=64,
+    STORED, data="pydoc", layers=2, width=64, tokens=32_768, batches=(4, 16), lrs=(3e-3,),
+    tuning=(), seeds=(0, 1), report=2048, evaluate_every=16, held=64,
 )  # fmt: skip
 SMOKE = replace(QUICK, context=16, layers=1, width=16, tokens=4096, report=1024, held=8)
 FULL = Settings(  # the official code: 480 windows a step, 12 at once; the model is GPT-2's smallest
@@ -221,6 +224,63 @@ def spikes(table: pd.DataFrame, warmup: float) -> pd.DataFrame:
     names = ["phase", *tuning.CELL, "batch"]
     after = table[table.tokens > warmup * table.groupby(names).tokens.transform("max")]
     return after.groupby(names, sort=False).loss.agg(spike).rename("spike").reset_index()
+
+
+def finals(table: pd.DataFrame, warmup: float) -> pd.DataFrame:
+    """Return a row a reported run: its cell, the validation loss at its end, and its spike."""
+    last = pd.concat(tuning.final(part) for _, part in table.groupby("batch"))
+    return last.merge(spikes(table, warmup)).reset_index(drop=True)
+
+
+def compared(last: pd.DataFrame, columns=("val_loss", "spike")) -> pd.DataFrame:
+    """Return a row a batch and column: means of both rules, and their difference paired by seed.
+
+    Parameters
+    ----------
+    last : DataFrame
+        Of `finals`.
+    columns : sequence of str
+        What to compare.
+    """
+    rows = []
+    for column in columns:
+        for batch, part in last.groupby("batch"):
+            found = report.summary(part, column, "AdamW").set_index("optimizer")
+            row = {"windows a step": batch, "measure": column, "seeds": found.seeds.iloc[0]}
+            row |= {f"{name}, α": found.lr[name] for name in found.index}
+            row |= {name: found[column][name] for name in found.index}
+            row["ADOPT − AdamW"] = found.get("− AdamW", pd.Series({"ADOPT": ""}))["ADOPT"]
+            row["ADOPT is"] = found.get("verdict", pd.Series({"ADOPT": ""}))["ADOPT"]
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def values(last: pd.DataFrame) -> dict:
+    """Return the values of single seeds that the claim is judged by, of `finals`, by name.
+
+    They are the losses in all batches, and the spikes in the smallest.
+    """
+    found = {}
+    for batch, part in last.groupby("batch"):
+        for column in ("val_loss", "spike") if batch == last.batch.min() else ("val_loss",):
+            wide = part.pivot(index="seed", columns="optimizer", values=column)
+            for name in OPTIMIZERS:
+                found[f"{name}, {batch} windows a step: {WORDS[column]}"] = wide[name].tolist()
+    return found
+
+
+def differences(values: dict) -> dict:
+    """Return ADOPT − AdamW with its interval, paired by seed, of what `values` returns."""
+    return {
+        name.replace("ADOPT", "ADOPT − AdamW"): paired(values[name], values["AdamW" + name[5:]])
+        for name in values
+        if name.startswith("ADOPT")
+    }
+
+
+def holds(name: str, found: Interval) -> bool:
+    """Return whether a difference is what the paper claims: no higher loss, a lower spike."""
+    return found.sign < 0 if name.endswith(WORDS["spike"]) else found.sign <= 0
 
 
 def speed(task: loop.Task, steps: int = 3) -> float:
