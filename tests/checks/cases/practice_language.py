@@ -7,7 +7,7 @@ PRACTICE_LANGUAGE = {
             "[1 / len(counts)] * len(counts)": "as often as it has tokens",
             "counts": "all factors together",
             "[sum(counts) / count for count in counts]": "as often as it has tokens",
-            "torch.tensor(counts) / sum(counts)": RIGHT,
+            "[n / sum(counts) for n in counts]": RIGHT,
         },
         "check_factor": {
             "(t + 1) / warmup → t / warmup": "has factor 1 / warmup",
