@@ -13,6 +13,7 @@ import signal
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -187,7 +188,8 @@ def finished(experiment, todo, *, jobs: int, stop):
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, alone) as pool:
-        waiting = {pool.submit(timed, experiment, cell): cell for cell in todo}
+        with held_back(signal.SIGINT):
+            waiting = {pool.submit(timed, experiment, cell): cell for cell in todo}
         for done in as_completed(waiting):
             if not done.cancelled():
                 yield waiting[done], *done.result()
@@ -196,10 +198,23 @@ def finished(experiment, todo, *, jobs: int, stop):
                     one.cancel()
 
 
+@contextmanager
+def held_back(number):
+    """Hold a signal back within the block; processes that start there never see it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def alone() -> None:
     """Prepare a process of the pool: one thread, and Ctrl-C is for the one that waits for it."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where nothing holds it back
 
 
 def timed(experiment, cell: dict):
