@@ -128,7 +128,7 @@ RESNET = Settings(
     held=10_000, tested=5_000, every=200, pool=2, pad=2, mirror=True, **THREE,
 )  # fmt: skip
 DIGITS = {"data": "digits", "held": 300, "tested": 360, "pool": 1, "pad": 1, "mirror": False}
-DIGITS |= {"steps": 50, "every": 10, "warmup": 10}
+DIGITS |= {"steps": 50, "every": 25, "warmup": 10, "batch": 16}
 RESNET_QUICK = replace(RESNET, **DIGITS, sizes={"width": 8, "channels": 1}, lrs=(1e-2, 3e-2))
 RESNET_FULL = replace(  # ours: 200 epochs of 390 batches
     RESNET, sizes={"width": 64}, steps=78_000, batch=128, warmup=1_950,
@@ -257,9 +257,10 @@ def optimizer(model: nn.Module, variant: Variant, lr: float, weight_decay: float
 
 
 def ratios(task: loop.Task, beta2: float, corrected: bool) -> pd.DataFrame:
-    """Train, and return quantiles over all parameters of how long each wants its step to be.
+    """Train, and return quantiles over parameters of how long each wants its step to be.
 
-    That is |g|/√v, of ADOPT with the v before this gradient, or of Adam with its own, corrected.
+    That is |g|/√v, of ADOPT with the v before this gradient, or of Adam with its own, corrected;
+    over the parameters whose gradient is not zero.
 
     Returns
     -------
@@ -275,7 +276,7 @@ def ratios(task: loop.Task, beta2: float, corrected: bool) -> pd.DataFrame:
         old = g2 if v is None else v
         v = (1 - beta2 if corrected else 1.0) * g2 if v is None else torch.lerp(g2, v, beta2)
         scale = v / (1 - beta2**t) if corrected else old
-        u = (g2 / scale).sqrt().nan_to_num()  # 0/0 where a parameter has no gradient
+        u = (g2 / scale.clamp(min=1e-12))[g2 > 0].sqrt()
         if t > 1:
             clipped = (u > (t - 1) ** 0.25).float().mean().item()
             median, high = u.quantile(torch.tensor([0.5, 0.99])).tolist()
