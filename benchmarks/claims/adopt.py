@@ -280,7 +280,6 @@ for name, experiment, why in (
     ("nvae", "a deep variational autoencoder on MNIST", "It takes a GPU, and a day."),
     ("gpt2", "pretraining of GPT-2", "It takes several GPUs, and days."),
     ("llama", "fine-tuning of a large language model", "It takes several GPUs and the weights."),
-    ("rl", "reinforcement learning", "It needs a simulator of physics that we do not ship."),
 ):
     claim(
         id=f"adopt-{name}",
