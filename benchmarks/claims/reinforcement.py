@@ -23,7 +23,7 @@ from companion.recipes import report
         "hidden units": [128, 128],
         "lr": 3e-4,
         "distance from the paper": "15,000 steps where the full scale has a million, half its "
-        "width, one of its two robots, few seeds; no agent has learned to run",
+        "width, one of its two robots, few seeds; at best an agent creeps forward",
         "full scale": "python -m companion.recipes.mujoco sac-halfcheetah --scale full",
     },
     seeds=range(3),
