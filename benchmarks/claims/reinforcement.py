@@ -12,8 +12,8 @@ from companion.recipes import report
     chapter="practice/06_reinforcement",
     where="Section 5",
     says="ADOPT is at least as good as Adam: reinforcement learning.",
-    rule="Reproduced: the interval of the paired difference of the last returns, ADOPT − Adam, lies "
-    "above 0. Not: otherwise.",
+    rule="Reproduced: the interval of the paired difference of the last returns, ADOPT − Adam, "
+    "lies above 0. Not: otherwise.",
     summary=lambda raw: {"ADOPT − Adam": paired(raw["ADOPT"], raw["Adam"])},
     verdict=lambda m: grade(side(m["ADOPT − Adam"]) > 0),
     settings={
