@@ -86,7 +86,11 @@ def on_ray(
             where = {"address": address, "runtime_env": {"working_dir": str(ROOT)}}
         ray.init(log_to_driver=False, **where)
     sent = {"env_vars": {k: os.environ[k] for k in SENT if k in os.environ}}
-    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES, runtime_env=sent)(function)
+
+    def one(item):  # Ray takes functions alone, no functools.partial
+        return function(item)
+
+    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES, runtime_env=sent)(one)
     left, waiting, failed = iter(items), {}, []
     try:
         while True:
