@@ -278,7 +278,6 @@ for name, experiment, why in (
     ("cifar10", "CIFAR-10 with a ResNet-18", "It takes a GPU, and hours."),
     ("imagenet", "ImageNet with a Swin transformer", "It takes several GPUs, and days."),
     ("gpt2", "pretraining of GPT-2", "It takes several GPUs, and days."),
-    ("llama", "fine-tuning of a large language model", "It takes several GPUs and the weights."),
 ):
     claim(
         id=f"adopt-{name}",
