@@ -10,9 +10,9 @@ from companion.recipes import report, tuning
     id="adopt-llama",
     where="Section 5",
     says="ADOPT is at least as good as Adam: fine-tuning of a large language model.",
-    rule="Reproduced: over seeds the interval of the difference of the loss on test text at the end, "
-    "in nats a token, ADOPT less Adam, lies below 0, and else not. Step sizes are chosen on another "
-    "seed and another part of the text.",
+    rule="Reproduced: over seeds the interval of the difference of the loss on test text at the "
+    "end, in nats a token, ADOPT less Adam, lies below 0, and else not. Step sizes are chosen on "
+    "another seed and another part of the text.",
     summary=lambda raw: {
         **{name: interval(values) for name, values in raw.items()},
         "ADOPT − Adam": paired(raw["ADOPT"], raw["Adam"]),
