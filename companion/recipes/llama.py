@@ -7,6 +7,7 @@ instructions, with AdamW and with ADOPT, and measures MMLU. The stored scale has
 """
 
 import copy
+import warnings
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 
@@ -221,7 +222,9 @@ def chosen(table: pd.DataFrame) -> dict:
 
 def lora(model: nn.Module, rank: int, alpha: int) -> None:
     """Freeze a model and add B A, times alpha/rank, to the weights of its queries and values."""
-    from peft import LoraConfig, inject_adapter_in_model
+    with warnings.catch_warnings():  # a bar of widgets, which nobody asks for
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=["query", "value"])
     inject_adapter_in_model(config, model)
