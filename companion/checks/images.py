@@ -5,7 +5,10 @@ from companion.checks import against
 
 @against(
     [(1, 0.999), (2, 0.5), (100, 0.999), (1000, 0.9999)],
-    hint="unroll v: a step multiplies what was there by β₂; only Adam starts from zero and divides",
+    hint={
+        "Adam": "unroll v, as for ADOPT; only Adam starts from zero and divides",
+        "ADOPT": "unroll v: it starts as g₁², and a step multiplies what was there by β₂",
+    },
 )
 def check_first_weight(t, beta2):
     """Exercise 1: weight of the first squared gradient in Adam's corrected v and in ADOPT's v."""

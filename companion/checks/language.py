@@ -2,16 +2,18 @@
 
 import math
 
-from companion.checks import against
+from companion.checks import against, check, expect, several
 
 
-@against(
-    [([8, 8, 8, 8],), ([64, 16],), ([3, 5, 2],)],
-    hint="a batch's mean loss counts as often as it has tokens; all factors together are 1",
-)
-def check_weights(counts):
+@check
+def check_weights(weights):
     """Exercise 1: factors on the mean losses of micro-batches of unequal length."""
-    return [count / sum(counts) for count in counts]
+    hint = "a batch's mean loss counts as often as it has tokens; all factors together are 1"
+    for counts in ((8, 8, 8, 8), (64, 16), (3, 5, 2)):
+        names = [f"factor {i}" for i in range(1, len(counts) + 1)]
+        factors = several(weights(list(counts)), *names)
+        for name, count, factor in zip(names, counts, factors, strict=True):
+            expect(factor, count / sum(counts), hint=hint, what=f"counts = {[*counts]}: {name}")
 
 
 @against(

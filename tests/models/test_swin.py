@@ -32,6 +32,13 @@ def test_the_number_of_parameters_is_that_of_the_closed_form(config):
     assert config != SwinConfig() or count == 28_288_354
 
 
+def test_the_closed_form_is_that_of_transformers_for_swin_t():
+    transformers = pytest.importorskip("transformers")
+    with torch.device("meta"):
+        theirs = transformers.SwinForImageClassification(transformers.SwinConfig(num_labels=1000))
+    assert sum(p.numel() for p in theirs.parameters()) == closed_form(SwinConfig())
+
+
 def test_the_outputs_are_those_of_transformers_for_the_same_weights():
     transformers = pytest.importorskip("transformers")
     c = SMALL
