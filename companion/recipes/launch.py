@@ -95,7 +95,8 @@ def cell_of(experiment, a) -> dict:
         lrs = experiment.settings.get("lrs", ())
         lrs = lrs.get(a.optimizer, ()) if isinstance(lrs, dict) else lrs
         if len(lrs) != 1:
-            raise ValueError(f"--lr is needed: the recipe's grid is {', '.join(map(str, lrs))}")
+            grid = f": the recipe's grid is {', '.join(map(str, lrs))}" if lrs else ""
+            raise ValueError(f"--lr is needed{grid}")
         lr = lrs[0]
     cell = {"phase": "report", "optimizer": a.optimizer, "lr": lr, "seed": a.seed}
     for pair in a.cell:
