@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from companion.arguments import whole
+from companion.models.cells import Up, halve, stack
 
 
 @dataclass(frozen=True)
@@ -116,24 +117,6 @@ def residual_kl(shift: Tensor, log_scale: Tensor, log_std: Tensor) -> Tensor:
     return (square + torch.exp(2 * log_scale) - 1) / 2 - log_scale
 
 
-class Cell(nn.Module):
-    """A residual cell: x ↦ x + f(x)/10, with two 3×3 convolutions in f."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (n, width, h, w) to itself."""
-        return x + 0.1 * self.second(F.silu(self.first(F.silu(x))))
-
-
-def stack(width: int, cells: int) -> nn.Sequential:
-    """Return so many cells, one after the other."""
-    return nn.Sequential(*(Cell(width) for _ in range(cells)))
-
-
 class Group(nn.Module):
     """A group of latents: its prior, its posterior relative to it, and what it adds to h."""
 
@@ -210,8 +193,8 @@ class VAE(nn.Module):
         self.outlet = nn.Conv2d(width, pixels, 3, padding=1)
         down, up = [], []
         for _ in range(config.stem):
-            down.append(nn.Sequential(stack(width, config.cells), _down(width)))
-            up.append(nn.Sequential(_Up(2 * width, width), stack(width, config.cells)))
+            down.append(nn.Sequential(stack(width, config.cells), halve(width)))
+            up.append(nn.Sequential(Up(2 * width, width), stack(width, config.cells)))
             width *= 2
         encoder, decoder, finest = [], [], len(config.groups) - 1
         for level in reversed(range(len(config.groups))):  # from fine to coarse
@@ -220,8 +203,8 @@ class VAE(nn.Module):
             groups = [Group(width, config, first=level == i == 0) for i in range(count)]
             decoder.append(nn.ModuleList(groups))
             if level:
-                down.append(_down(width))
-                up.append(_Up(2 * width, width))
+                down.append(halve(width))
+                up.append(Up(2 * width, width))
                 width *= 2
         self.down, self.up = nn.ModuleList(down), nn.ModuleList(reversed(up))
         self.encoder, self.decoder = nn.ModuleList(encoder), nn.ModuleList(reversed(decoder))
@@ -295,20 +278,3 @@ class VAE(nn.Module):
         margin = (self.config.padded - self.config.size) // 2
         inside = slice(margin, margin + self.config.size)
         return logits[..., inside, inside], torch.stack(kls, 1), log_ratio
-
-
-def _down(width: int) -> nn.Conv2d:
-    """Half the resolution, twice the channels."""
-    return nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
-
-
-class _Up(nn.Module):
-    """Twice the resolution, half the channels."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.narrow = nn.Conv2d(inputs, outputs, 1)
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Map (n, inputs, r, r) to (n, outputs, 2r, 2r)."""
-        return F.interpolate(self.narrow(h), scale_factor=2.0)
