@@ -21,9 +21,11 @@ import os
 import sys
 from pathlib import Path
 
+import pandas as pd
 import torch
 
-from companion import recipes
+from companion import optim, recipes
+from companion.arguments import one_of
 from companion.files import replacing
 from companion.recipes import engine
 from companion.recipes.keeping import INTERRUPTED, Keeper
@@ -88,8 +90,13 @@ def cell_of(experiment, a) -> dict:
     Raises
     ------
     ValueError
-        Where there is no one step size to take, or a key has no value.
+        Where no run is that optimizer's alone, nobody knows it, there is no one step size to take,
+        or a key has no value.
     """
+    cells = experiment.plan(pd.DataFrame())
+    if not any("optimizer" in cell for cell in cells):
+        raise ValueError(f"--optimizer: a run of {a.name} trains all of them; leave it out")
+    one_of("--optimizer", a.optimizer, sorted({*optim.__all__, *(c["optimizer"] for c in cells)}))
     lr = a.lr
     if lr is None:
         lrs = experiment.settings.get("lrs", ())

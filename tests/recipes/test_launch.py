@@ -152,6 +152,14 @@ def test_a_step_size_is_asked_for_where_the_recipe_has_many(tmp_path, capsys):
     assert "--lr is needed: the recipe's grid is 0.01, 0.02" in capsys.readouterr().err
 
 
+def test_an_optimizer_that_no_run_is_of_is_refused(tmp_path, capsys):
+    assert call("toy", "--optimizer", "Adman", "--lr", 0.1, out=tmp_path) == 2
+    assert "--optimizer" in capsys.readouterr().err
+    assert call("sac", "--scale", "smoke", "--optimizer", "Adam", "--lr", 0.1, out=tmp_path) == 2
+    assert "a run of sac trains all of them" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_scheduler_that_ends_a_run_finds_it_kept(tmp_path):
     here = {**os.environ, "PYTHONPATH": str(TOY.parents[2]), "OMP_NUM_THREADS": "1"}
