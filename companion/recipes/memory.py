@@ -48,8 +48,8 @@ def table(rules=None) -> pd.DataFrame:
 
     Examples
     --------
-    >>> table({"ADOPT": (optim.ADOPT, {})}).iloc[0].tolist()
-    ['ADOPT', 8.0, 16.0, 12.0]
+    >>> [str(value) for value in table({"ADOPT": (optim.ADOPT, {})}).iloc[0]]
+    ['ADOPT', '8.0', '16.0', '12.0']
     """
     rules = rules or {name: (getattr(optim, name), {}) for name in optim.__all__}
     rows = []
