@@ -67,7 +67,6 @@ def test_a_linked_figure_says_what_the_course_says(v8, page, label, address, tol
 def test_the_syllabus_has_every_chapter_with_the_time_that_its_head_states():
     table = SYLLABUS.partition("(sec-course-times)=")[2].partition("\n\n**")[0]
     rows = re.findall(r"^\| \{doc\}`\.\./(\S+)` \| (\d+) \| (\w+) \|$", table, re.MULTILINE)
-    rows = [row for row in rows if (BOOK / f"{row[0]}.md").exists()]  # the build refuses the others
     head = re.compile(
         r"\*\*Running time\.?\*\*\s+[Aa]bout (\d+) seconds on (\w+) CPU cores? at quick"
     )

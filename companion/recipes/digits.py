@@ -4,7 +4,7 @@ At full scale the network has half a billion parameters, in bfloat16, for memory
 what it learns there is of no interest.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from torch import nn
 from companion import optim
 from companion.data import Batches, digits
 from companion.models import MLP
-from companion.recipes import loop
+from companion.recipes import base, loop, tuning
 from companion.train import cross_entropy
 
 
@@ -63,20 +63,13 @@ FULL = replace(
 SCALES = {"digits": {"smoke": SMOKE, "quick": QUICK, "stored": QUICK, "full": FULL}}
 
 
-class Experiment:
+class Experiment(base.Experiment):
     """One step size, so that nothing is chosen."""
-
-    def __init__(self, name: str, settings: Settings):
-        self.name, self._settings, self.settings = f"practice-{name}", settings, asdict(settings)
 
     def plan(self, table) -> list:
         """Return the cells to run."""
         s = self._settings
-        return [
-            {"phase": "report", "optimizer": name, "lr": s.lrs[0], "seed": seed}
-            for seed in s.seeds
-            for name in s.optimizers
-        ]
+        return tuning.plan(table, s.optimizers, s.lrs, (), s.seeds)
 
     def task(self, cell: dict) -> loop.Task:
         """Return what a cell trains."""
@@ -97,10 +90,6 @@ class Experiment:
             precision=s.precision,
             shard=(nn.Linear,) if s.sharded else (),
         )
-
-    def train(self, cell: dict):
-        """Train in this process."""
-        return loop.train(self.task(cell))
 
 
 def right(model, data) -> float:

@@ -6,7 +6,7 @@ the settings of its two networks are is said at `SCALES`.
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pandas as pd
@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from companion.models import Swin, SwinConfig, resnet18
 from companion.models.swin import Block
 from companion.optim import ADOPT, Adam, AdamW
-from companion.recipes import loop, tuning
+from companion.recipes import base, loop, tuning
 from companion.recipes.image_data import Images, batches, measured, parts
+from companion.train import decay_groups
 
 
 @dataclass(frozen=True)
@@ -166,13 +167,13 @@ SCALES = {
 }
 
 
-class Experiment:
+class Experiment(base.Experiment):
     """Each variant chooses its step size on images held back; then all report on other seeds."""
 
     variants = VARIANTS
 
     def __init__(self, name: str, settings: Settings):
-        self.name, self._settings, self.settings = f"practice-{name}", settings, asdict(settings)
+        super().__init__(name, settings)
         self.choices = self.variants[name]
 
     def plan(self, table) -> list:
@@ -249,11 +250,8 @@ def loss(images: Images, smoothing: float, model: nn.Module, batch) -> Tensor:
 
 def optimizer(model: nn.Module, variant: Variant, lr: float, weight_decay: float):
     """Return a variant's optimizer; biases, normalisations and relative positions do not decay."""
-    named = list(model.named_parameters())
-    kept = [p for name, p in named if p.dim() < 2 or name.endswith("bias")]
-    decayed = [p for name, p in named if p.dim() >= 2 and not name.endswith("bias")]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept}]
-    return variant.rule(groups, lr=lr, weight_decay=0.0, fused=True, **variant.options)
+    groups = decay_groups(model, weight_decay, free=("bias",))
+    return variant.rule(groups, lr=lr, fused=True, **variant.options)
 
 
 def ratios(task: loop.Task, beta2: float, corrected: bool) -> pd.DataFrame:

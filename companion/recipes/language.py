@@ -5,7 +5,7 @@ The ADOPT paper (Section 5) trains GPT-2 on OpenWebText and compares loss curves
 
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from companion.evidence import Interval, paired
 from companion.models import GPT, GPTConfig
 from companion.models.gpt import Block
 from companion.optim import ADOPT, AdamW
-from companion.recipes import loop, report, tuning
+from companion.recipes import base, loop, report, tuning
 from companion.train import decay_groups
 
 # β's: AdamW as in the official code of the ADOPT paper (gpt/), ADOPT as in its adopt.py.
@@ -112,26 +112,17 @@ FULL = Settings(  # the official code: 480 windows a step, 12 at once; the model
 SCALES = {"gpt": {"smoke": SMOKE, "quick": QUICK, "stored": STORED, "full": FULL}}
 
 
-class Experiment:
+class Experiment(base.Experiment):
     """For each batch: rules choose their step sizes first, and report on other seeds and text."""
-
-    def __init__(self, name: str, settings: Settings):
-        self.name, self._settings, self.settings = f"practice-{name}", settings, asdict(settings)
 
     def plan(self, table: pd.DataFrame) -> list:
         """Return the cells to run, given the results so far."""
         s, cells = self._settings, []
         for batch in s.batches:
             part = table[table.batch == batch] if len(table) else table
-            planned = tuning.plan(part, OPTIMIZERS, s.lrs, s.tuning, s.seeds, self.best)
+            planned = tuning.plan(part, OPTIMIZERS, s.lrs, s.tuning, s.seeds, chosen)
             cells += [cell | {"batch": batch} for cell in planned]
         return cells
-
-    def best(self, table: pd.DataFrame) -> dict:
-        """Return each rule's step size, given the runs of one batch."""
-        if not self._settings.tuning:  # one step size, and nothing to choose
-            return dict.fromkeys(OPTIMIZERS, self._settings.lrs[0])
-        return tuning.lowest(table, "val_loss")
 
     def task(self, cell: dict) -> loop.Task:
         """Return what is trained in a cell; "batch" is the last of the settings, if not given."""
@@ -166,6 +157,11 @@ class Experiment:
         history.insert(1, "tokens", history.step * int(cell["batch"]) * self._settings.context)
         lost = ~np.isfinite(history.loss)
         return history.assign(val_loss=history.val_loss.mask(lost, math.inf))
+
+
+def chosen(table: pd.DataFrame) -> dict:
+    """Return each rule's step size, given the runs of one batch: of the least loss at the end."""
+    return tuning.lowest(table, "val_loss")
 
 
 @cache

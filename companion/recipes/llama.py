@@ -8,7 +8,7 @@ instructions, with AdamW and with ADOPT, and measures MMLU. The stored scale has
 
 import copy
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import pandas as pd
@@ -21,6 +21,7 @@ from companion.models.llama import LlamaBlock
 from companion.models.pretrained import load_llama
 from companion.optim import ADOPT, Adam
 from companion.recipes import four_choice, loop, tuning
+from companion.recipes.base import Experiment as Base
 from companion.recipes.corpora import characters, encoded, folder, instructions, tokens, windows
 from companion.train import cross_entropy
 
@@ -155,20 +156,14 @@ SCALES = {
 }
 
 
-class Experiment:
+class Experiment(Base):
     """The network as it was; then the grid, and the chosen step sizes on other seeds."""
-
-    def __init__(self, name: str, settings: Settings):
-        self.name, self._settings, self.settings = f"practice-{name}", settings, asdict(settings)
 
     def plan(self, table: pd.DataFrame) -> list:
         """Return the cells to run, given the results so far."""
         s = self._settings
-        base = [{"phase": "base", "optimizer": "none", "lr": 0.0, "seed": 0}]
-        if len(s.lrs) == 1:
-            best = lambda _: dict.fromkeys(OPTIMIZERS, s.lrs[0])  # noqa: E731
-            return base + tuning.plan(table, OPTIMIZERS, s.lrs, (), s.seeds, best)
-        return base + tuning.plan(table, OPTIMIZERS, s.lrs, s.tuning, s.seeds, chosen)
+        before = [{"phase": "base", "optimizer": "none", "lr": 0.0, "seed": 0}]
+        return before + tuning.plan(table, OPTIMIZERS, s.lrs, s.tuning, s.seeds, chosen)
 
     def train(self, cell: dict) -> pd.DataFrame:
         """Tune one network; measure it by the four-choice test at the end of a reported run."""

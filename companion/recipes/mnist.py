@@ -4,7 +4,7 @@ The ADOPT paper (Section 5) compares ADOPT, Adam, AMSGrad and AdaShift over thre
 batch, steps, weight decay and the grid of α are ours: `Settings`.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from companion.data import Dataset, digits, fashion_mnist, mnist
 from companion.models import MLP
 from companion.optim import ADOPT, Adam, AdamW, AdaShift, AMSGrad
-from companion.recipes import tuning
+from companion.recipes import base, tuning
 from companion.train import fit
 
 OPTIMIZERS = {
@@ -64,11 +64,8 @@ SMOKE = replace(QUICK, steps=4, lrs=(0.1, 0.01), every=2, seeds=(0, 1))
 SCALES = {"mnist": {"smoke": SMOKE, "quick": QUICK, "stored": Settings(), "full": Settings()}}
 
 
-class Experiment:
+class Experiment(base.Experiment):
     """Cells of the grid first, of the report afterwards."""
-
-    def __init__(self, name: str, settings: Settings):
-        self.name, self._settings, self.settings = f"practice-{name}", settings, asdict(settings)
 
     def plan(self, table: pd.DataFrame) -> list:
         """Return the cells to run, given the results so far."""

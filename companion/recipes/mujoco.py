@@ -12,7 +12,7 @@ import functools
 import json
 import shutil
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import torch
 
 from companion.files import replacing
 from companion.optim import ADOPT, Adam
-from companion.recipes import engine
+from companion.recipes import base, engine, tuning
 
 OPTIMIZERS = {"Adam": Adam, "ADOPT": ADOPT}
 OUTDATED = ".*The environment .* is out of date"  # gymnasium's advice to take v5
@@ -84,7 +84,7 @@ def scales(environment: str) -> dict:
 SCALES = {"sac-halfcheetah": scales("HalfCheetah-v4"), "sac-ant": scales("Ant-v4")}
 
 
-class Experiment:
+class Experiment(base.Experiment):
     """A cell an optimizer and seed: step sizes are published ones, and none is tuned.
 
     Attributes
@@ -96,17 +96,13 @@ class Experiment:
     """
 
     def __init__(self, name: str, settings: Settings):
-        self.name, self._settings, self.settings = f"practice-{name}", settings, asdict(settings)
+        super().__init__(name, settings)
         self.folder, self.device = None, "cpu"
 
     def plan(self, table: pd.DataFrame) -> list:
         """Return all cells, whatever the results so far."""
         s = self._settings
-        return [
-            {"phase": "report", "optimizer": name, "lr": s.lr, "seed": seed}
-            for seed in s.seeds
-            for name in OPTIMIZERS
-        ]
+        return tuning.plan(table, OPTIMIZERS, [s.lr], (), s.seeds)
 
     def train(self, cell: dict) -> pd.DataFrame:
         """Train one agent; return its evaluations."""

@@ -6,7 +6,7 @@ one that is trained alone with its seed.
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from companion.optim import ADOPT, Adam
-from companion.recipes import pendulum
+from companion.recipes import base, pendulum
 
 OPTIMIZERS = {"Adam": Adam, "ADOPT": ADOPT}
 
@@ -61,11 +61,8 @@ SMOKE = replace(QUICK, steps=30, starts=10, seeds=(0, 1, 2), every=10, episodes=
 SCALES = {"sac": {"smoke": SMOKE, "quick": QUICK, "stored": FULL, "full": FULL}}
 
 
-class Experiment:
+class Experiment(base.Experiment):
     """One cell: the agents of both optimizers and all seeds are one stack."""
-
-    def __init__(self, name: str, settings: Settings):
-        self.name, self._settings, self.settings = f"practice-{name}", settings, asdict(settings)
 
     def plan(self, table: pd.DataFrame) -> list:
         """Return the cell."""

@@ -7,7 +7,7 @@ from companion.recipes import engine
 CELL = ("optimizer", "lr", "seed")
 
 
-def plan(table: pd.DataFrame, optimizers, lrs, tuning, seeds, best) -> list:
+def plan(table: pd.DataFrame, optimizers, lrs, tuning, seeds, best=None) -> list:
     """Return the cells to run, given the results so far.
 
     Parameters
@@ -18,14 +18,16 @@ def plan(table: pd.DataFrame, optimizers, lrs, tuning, seeds, best) -> list:
     lrs : sequence of float, or dict of them by optimizer
         The grid.
     tuning, seeds : sequences of int
-        Seeds of the choice and of the report; none in common.
-    best : callable
+        Seeds of the choice and of the report; none in common. Without seeds of the choice nothing
+        is chosen, and each grid holds one step size.
+    best : callable, optional
         ``table -> {optimizer: lr}``, asked once the whole grid is there.
 
     Raises
     ------
     ValueError
-        If a seed stands in both, since a step size would be reported on what chose it.
+        If a seed stands in both, since a step size would be reported on what chose it; if there is
+        a choice, and no seed of it.
 
     Examples
     --------
@@ -36,6 +38,8 @@ def plan(table: pd.DataFrame, optimizers, lrs, tuning, seeds, best) -> list:
     if both := set(tuning) & set(seeds):
         raise ValueError(f"seeds: {sorted(both)} would choose a step size and report it")
     grids = lrs if isinstance(lrs, dict) else dict.fromkeys(optimizers, lrs)
+    if not tuning and any(len(grid) != 1 for grid in grids.values()):
+        raise ValueError(f"tuning: no seeds to choose a step size with, from {grids}")
     cells = [
         {"phase": "tune", "optimizer": name, "lr": lr, "seed": seed}
         for seed in tuning
@@ -46,7 +50,7 @@ def plan(table: pd.DataFrame, optimizers, lrs, tuning, seeds, best) -> list:
     there = {engine.key(row) for row in table[names].to_dict("records")} if len(table) else set()
     if any(engine.key(cell) not in there for cell in cells):
         return cells
-    lr = best(table)
+    lr = best(table) if tuning else {name: grid[0] for name, grid in grids.items()}
     return cells + [
         {"phase": "report", "optimizer": name, "lr": lr[name], "seed": seed}
         for seed in seeds

@@ -4,7 +4,7 @@ The ADOPT paper trains NVAE on MNIST by Adamax, the rule of NVAE's authors, and 
 experiment, ``vae-clip``, trains by ADOPT with and without the clip that its authors' code added.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from companion.data import Batches, digits, mnist
 from companion.models import VAE, VAEConfig
 from companion.optim import ADOPT, Adam, Adamax
-from companion.recipes import loop, tuning
+from companion.recipes import base, loop, tuning
 
 # Name in the tables → (class, options besides the step size). Adamax's ε is NVAE's train.py's; the
 # others have the defaults of their papers' code.
@@ -82,6 +82,7 @@ class Settings:
 
 GRID = {"Adamax": (1e-2, 3e-2, 1e-1), "Adam": (3e-3, 1e-2, 3e-2), "ADOPT": (3e-3, 1e-2, 3e-2)}
 CLIP = {"ADOPT": (3e-3,), "ADOPT, no clip": (3e-3,)}
+FIXED = {"lrs": CLIP, "tuning": ()}
 STORED = Settings(
     "mnist",
     width=16,
@@ -107,26 +108,20 @@ SMOKE = replace(QUICK, steps=3, every=1, lrs={name: lrs[:2] for name, lrs in GRI
 SCALES = {
     "vae": {"smoke": SMOKE, "quick": QUICK, "stored": STORED, "full": FULL},
     "vae-clip": {
-        "smoke": replace(SMOKE, lrs=CLIP),
-        "quick": replace(QUICK, steps=30, every=1, lrs=CLIP),
-        "stored": replace(STORED, steps=100, every=1, lrs=CLIP, seeds=(0, 1, 2, 3, 4), tested=200),
-        "full": replace(FULL, every=10, lrs=CLIP),
+        "smoke": replace(SMOKE, **FIXED),
+        "quick": replace(QUICK, steps=30, every=1, **FIXED),
+        "stored": replace(STORED, steps=100, every=1, **FIXED, seeds=(0, 1, 2, 3, 4), tested=200),
+        "full": replace(FULL, every=10, **FIXED),
     },
 }
 
 
-class Experiment:
+class Experiment(base.Experiment):
     """Cells of the grid first, of the report afterwards; ``vae-clip`` has one step size."""
-
-    def __init__(self, name: str, settings: Settings):
-        self.name, self._settings, self.settings = f"practice-{name}", settings, asdict(settings)
 
     def plan(self, table: pd.DataFrame) -> list:
         """Return the cells to run, given the results so far."""
         s = self._settings
-        if all(len(lrs) == 1 for lrs in s.lrs.values()):
-            cells = tuning.plan(pd.DataFrame(), s.lrs, s.lrs, s.seeds, (), None)
-            return [cell | {"phase": "report"} for cell in cells]
         return tuning.plan(table, s.lrs, s.lrs, s.tuning, s.seeds, chosen)
 
     def model(self) -> VAE:
@@ -163,10 +158,6 @@ class Experiment:
             evaluate=Evaluation(test[: s.tested]),
             precision=s.precision,
         )
-
-    def train(self, cell: dict) -> pd.DataFrame:
-        """Train one model; −ELBO and its parts are in nats an image."""
-        return loop.train(self.task(cell))
 
 
 def chosen(table: pd.DataFrame) -> dict:

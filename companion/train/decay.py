@@ -3,7 +3,7 @@
 from torch import nn
 
 
-def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+def decay_groups(model: nn.Module, weight_decay: float, free: tuple = ()) -> list[dict]:
     """Return two parameter groups: matrices and larger tensors, which decay, and the rest.
 
     Biases and the gains of normalisations have one dimension: they choose a scale or an offset, of
@@ -15,6 +15,8 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
         Each parameter comes in exactly one group, one that is shared too; frozen ones in none.
     weight_decay : float
         Of the first group.
+    free : tuple of str
+        Ends of the names of matrices that do not decay either.
 
     Examples
     --------
@@ -22,8 +24,8 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     >>> [(len(g["params"]), g["weight_decay"]) for g in decay_groups(model, 0.1)]
     [(1, 0.1), (3, 0.0)]
     """
-    learned = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in learned if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in learned if p.dim() < 2], "weight_decay": 0.0},
-    ]
+    groups = [{"params": [], "weight_decay": weight_decay}, {"params": [], "weight_decay": 0.0}]
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            groups[p.dim() < 2 or name.endswith(free)]["params"].append(p)
+    return groups

@@ -138,3 +138,13 @@ class Grid(Toy):
 def test_a_seed_cannot_choose_and_report():
     with pytest.raises(ValueError, match=r"seeds: \[1\] would choose"):
         tuning.plan(pd.DataFrame(), ["A"], [1.0], [1, 2], [0, 1], None)
+
+
+def test_without_seeds_of_a_choice_there_is_nothing_to_choose():
+    cells = tuning.plan(pd.DataFrame(), ["A", "B"], {"A": [0.5], "B": [1.0]}, (), [3])
+    assert [tuple(cell.values()) for cell in cells] == [
+        ("report", "A", 0.5, 3),
+        ("report", "B", 1.0, 3),
+    ]
+    with pytest.raises(ValueError, match="tuning: no seeds to choose"):
+        tuning.plan(pd.DataFrame(), ["A"], [0.5, 1.0], (), [3])
