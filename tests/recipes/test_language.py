@@ -223,3 +223,34 @@ def test_the_page_runs_at_smoke_scale():
     assert len(table.groupby(["optimizer", "batch", "seed"])) == 8
     assert np.isfinite(table.loss).all()
     assert language.speed(experiment.task(CELL), steps=1) > 0
+
+
+def runs(losses: dict) -> pd.DataFrame:
+    """Return histories of three reports: the first within the warm-up, the last with the values."""
+    rows = []
+    for (name, batch), (last, rise) in losses.items():
+        for seed in (0, 1, 2):
+            off = seed * (0.01 if name == "ADOPT" else 0.02)
+            for tokens, loss, val in ((10, 9.0, None), (100, 3.0, None), (200, 3.0 + rise, last)):
+                rows.append({
+                    "phase": "report", "optimizer": name, "lr": 0.1, "seed": seed, "batch": batch,
+                    "step": tokens, "tokens": tokens, "loss": loss, "val_loss": val and val + off,
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_rules_are_compared_by_seed_at_the_end_and_by_their_spikes_after_the_warm_up():
+    losses = {("AdamW", 4): (2.0, 0.5), ("ADOPT", 4): (1.5, 0.25)}
+    losses |= {("AdamW", 32): (2.0, 0.0), ("ADOPT", 32): (2.5, 0.0)}
+    last = language.finals(runs(losses), warmup=0.1)
+    assert last.groupby(["batch", "optimizer"]).spike.mean().tolist() == [0.25, 0.5, 0.0, 0.0]
+    found = language.values(last)
+    assert found["ADOPT, 4 windows a step: loss"] == pytest.approx([1.5, 1.51, 1.52])
+    assert not any("32" in name and "spike" in name for name in found)
+    differences = language.differences(found)
+    assert differences["ADOPT − AdamW, 4 windows a step: loss"].mean == pytest.approx(-0.51)
+    assert differences["ADOPT − AdamW, 4 windows a step: spike"].mean == pytest.approx(-0.25)
+    assert [language.holds(name, d) for name, d in differences.items()] == [True, True, False]
+    table = language.compared(last, columns=("val_loss",))
+    assert table["ADOPT is"].tolist() == ["lower", "higher"]
+    assert table["windows a step"].tolist() == [4, 32]
