@@ -14,6 +14,8 @@ from companion.recipes.images import DIGITS, RESNET, RESNET_FULL, RESNET_QUICK, 
 RULES = {"Adam": Adam, "ADOPT": ADOPT}
 BETAS = {"Adam": (0.9, 0.999), "ADOPT": (0.9, 0.9999)}
 BETA1, BETA2 = (0.0, 0.5, 0.9, 0.99), (0.0, 0.5, 0.9, 0.99, 0.9999)
+OPTIONS = {"schedule": ("constant", "cosine"), "β₁": ("β₁",), "β₂": ("β₂",)}  # how names begin
+GUESS = math.log(10)  # cross entropy of a guess among ten classes
 
 
 def around(name: str) -> dict:
@@ -108,9 +110,51 @@ def differences(table: pd.DataFrame, rule: str, column: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, "index", columns=["mean", "low", "high", "verdict"])
 
 
+def spans(table: pd.DataFrame, rule: str, option: str, column: str) -> pd.Series:
+    """Return how far values at the end lie apart, by seed, as one option of a rule changes.
+
+    That is the highest less the lowest, over the centre and all variants of the option.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Runs of the experiment "sensitivity".
+    rule : {"Adam", "ADOPT"}
+    option : {"schedule", "β₁", "β₂"}
+    column : str
+        What to compare.
+
+    Examples
+    --------
+    >>> runs = pd.DataFrame({"phase": "report", "optimizer": ["Adam", "Adam, β₁ = 0", "Adam, β₂"],
+    ...                      "lr": 0.1, "seed": 0, "step": 5, "loss": [1.0, 3.0, 9.0]})
+    >>> spans(runs, "Adam", "β₁", "loss").tolist()
+    [2.0]
+    """
+    values = report.seeds(table, column)
+    begin = tuple(f"{rule}, {word}" for word in OPTIONS[option])
+    part = values[[name for name in values if name == rule or name.startswith(begin)]]
+    return part.max(axis=1) - part.min(axis=1)
+
+
 def field(table: pd.DataFrame, rule: str, column: str) -> pd.DataFrame:
     """Return the median over seeds of a column at the end: a row a β2, a column a β1."""
     last = tuning.final(table).groupby("optimizer")[column].median()
     values = {v.options.get("betas", BETAS[rule]): last[name] for name, v in crossed(rule).items()}
     rows = [[values[beta1, beta2] for beta1 in BETA1] for beta2 in BETA2]
     return pd.DataFrame(rows, index=list(BETA2), columns=list(BETA1))
+
+
+def failures(table: pd.DataFrame, rule: str) -> pd.Series:
+    """Return by seed at what share of the grid of (β1, β2) a rule ends no better than guessing.
+
+    Less than one percent below the cross entropy of a guess is no better.
+    """
+    last = tuning.final(table)
+    grid = {
+        name
+        for name, v in crossed(rule).items()
+        if v.options.get("betas", BETAS[rule])[1] in BETA2  # Adam's default β2 is not of the grid
+    }
+    part = last[last.optimizer.isin(grid)]
+    return (part.loss >= 0.99 * GUESS).groupby(part.seed).mean()

@@ -143,6 +143,46 @@ def test_a_field_has_a_row_for_each_beta2():
     assert (field.to_numpy() == field.index.to_numpy()[:, None]).all()
 
 
+def test_a_span_is_over_the_values_of_one_option_of_one_rule():
+    ends = {
+        "ADOPT": (1.0, 2.0),
+        "ADOPT, β₂ = 0.9": (1.5, 1.0),
+        "ADOPT, β₂ = 0.99": (1.2, 5.0),
+        "ADOPT, β₁ = 0": (-9.0, 9.0),
+        "ADOPT, no clip": (-9.0, 9.0),
+        "Adam, β₂ = 0.9": (-9.0, 9.0),
+    }
+    rows = [
+        cell(name, 0.1) | {"seed": seed, "step": 1, "test_loss": loss}
+        for name, losses in ends.items()
+        for seed, loss in enumerate(losses)
+    ]
+    found = image_grids.spans(pd.DataFrame(rows), "ADOPT", "β₂", "test_loss")
+    assert found.tolist() == [0.5, 4.0]
+
+
+def test_each_variant_belongs_to_one_option_or_is_without_clip():
+    names = [
+        name.partition(", ")[2] for rule in ("Adam", "ADOPT") for name in image_grids.around(rule)
+    ]
+    words = [word for begin in image_grids.OPTIONS.values() for word in begin]
+    assert all(sum(name.startswith(w) for w in words) == 1 for name in set(names) - {"", "no clip"})
+
+
+@pytest.mark.parametrize("rule", ["Adam", "ADOPT"])
+def test_failures_are_counted_over_the_grid_alone(rule):
+    failed = {(0.9, 0.0): 2.3, (0.99, 0.5): math.inf, (0.0, 0.9): 2.27}  # 2.27 < 0.99 log 10
+    failed[image_grids.BETAS["Adam"]] = math.inf  # no β2 of the grid
+    rows = [
+        cell(name, 0.1) | {"seed": seed, "step": 1, "loss": seed * failed.get(betas, 1.0)}
+        for name, v in image_grids.crossed(rule).items()
+        for betas in [v.options.get("betas", image_grids.BETAS[rule])]
+        for seed in (0, 1)
+    ]
+    table = pd.DataFrame(rows).fillna(0.0)  # 0 · ∞
+    assert image_grids.failures(table, rule).tolist() == [0.0, 2 / 20]
+
+
 @pytest.mark.parametrize(("rule", "beta2"), [(Adam, 0.9), (ADOPT, 0.99)])
 def test_ratios_are_those_of_the_rule(rule, beta2):
     gradients = [3.0, 1.0, 4.0, 1.0, 5.0]
