@@ -60,7 +60,7 @@ def crossed(name: str) -> dict:
 # All ours; at full scale the network and the course of the step size are those of `RESNET_FULL`.
 SENSITIVITY = replace(RESNET, steps=200, warmup=20)
 PHASE = replace(
-    RESNET, network="small", sizes={"width": 8}, lrs=(1e-3, 3e-3, 1e-2), steps=800, warmup=0,
+    RESNET, network="small", sizes={"width": 8}, lrs=(1e-3, 3e-3, 1e-2, 3e-2), steps=800, warmup=0,
     pad=0, mirror=False, tested=2_000,
 )  # fmt: skip
 TWO = {"seeds": (0, 1), "lrs": (1e-2,)}

@@ -138,7 +138,7 @@ RESNET_FULL = replace(  # ours: 200 epochs of 390 batches
 TINY = {"image": 16, "classes": 10, "patch": 2, "dim": 24, "depths": (2, 2), "heads": (2, 4)}
 SWIN = replace(
     RESNET, network="swin", sizes={**TINY, "window": 4},
-    lrs=(1e-3, 3e-3, 1e-2), weight_decay=0.05, clip_norm=5.0, smoothing=0.1,
+    lrs=(3e-4, 1e-3, 3e-3, 1e-2), weight_decay=0.05, clip_norm=5.0, smoothing=0.1,
 )  # fmt: skip
 SMALLER = {**TINY, "image": 8, "channels": 1, "window": 2}
 SWIN_QUICK = replace(SWIN, **DIGITS, sizes=SMALLER, lrs=(3e-3, 1e-2))
