@@ -5,7 +5,7 @@ from benchmarks.claims.practice import compares, last, stored
 
 @compares(
     "Adam",
-    {"loss, nats a token": -1},
+    {"loss in nats a token": -1},
     note="Step sizes are chosen on another seed and another part of the text.",
     id="adopt-llama",
     chapter="practice/05_finetuning",
@@ -26,5 +26,5 @@ from benchmarks.claims.practice import compares, last, stored
 )
 def adopt_llama(settings, seeds):
     """Read loss and four-choice share on test text at the end of the stored runs."""
-    measures = {"loss, nats a token": "test_loss", "four-choice share": "choice"}
+    measures = {"loss in nats a token": "test_loss", "four-choice share": "choice"}
     return last(stored("lora"), measures, seeds)

@@ -13,7 +13,7 @@ LARGEST = float(np.finfo(np.float32).max)  # what a value counts that is finite 
 
 @compares(
     "Adamax",
-    {"−ELBO, nats": -1},
+    {"−ELBO in nats": -1},
     note="Step sizes are chosen on another seed and on images held back from training. Short runs "
     "on the digits had been seen when the rule was written.",
     id="adopt-nvae",
@@ -35,7 +35,7 @@ LARGEST = float(np.finfo(np.float32).max)  # what a value counts that is finite 
 )
 def nvae(settings, seeds):
     """Read −ELBO on test images at the end of the stored runs, each rule at its own step size."""
-    return last(stored("vae"), {"−ELBO, nats": "nelbo"}, seeds)
+    return last(stored("vae"), {"−ELBO in nats": "nelbo"}, seeds)
 
 
 @claim(

@@ -2,10 +2,10 @@
 
 A row reads the last values of its runs, by measure and rule, seed by seed, and names what decides::
 
-    @compares("Adam", {"loss": -1}, id="adopt-llama", ...)  # -1: lower is better, 1: higher
+    @compares("Adam", {"loss in nats": -1}, id="adopt-llama", ...)  # -1: lower is better, 1: higher
     def adopt_llama(settings, seeds):
         '''Read the loss at the end of the stored runs.'''
-        return last(stored("lora"), {"loss": "test_loss"}, seeds)
+        return last(stored("lora"), {"loss in nats": "test_loss"}, seeds)
 """
 
 import pandas as pd
@@ -28,12 +28,10 @@ def compares(baseline: str, decides: dict[str, int], *, note: str = "", **fields
     note : str
         What the entry says after the rule.
     """
-    sides = [
-        f"{name}, {'below' if better < 0 else 'above'} zero" for name, better in decides.items()
-    ]
+    where = [f"{'below' if side < 0 else 'above'} 0 for {name}" for name, side in decides.items()]
     rule = (
         f"Reproduced: the interval of the difference ADOPT − {baseline}, paired over seeds, lies "
-        f"wholly on ADOPT's better side ({'; '.join(sides)}). Not reproduced: everything else."
+        f"wholly on ADOPT's better side, {' and '.join(where)}. Not reproduced: everything else."
     )
     return claim(
         source="taniguchi2024",

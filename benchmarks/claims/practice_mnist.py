@@ -5,7 +5,7 @@ from benchmarks.claims.practice import compares, last, stored
 
 @compares(
     "Adam",
-    {"errors, %": -1},
+    {"errors in %": -1},
     note="The runs of the grid, and one of the three seeds, had been seen when the rule was "
     "written. It then had a third verdict, *partly*, for an interval that holds zero; that was "
     "dropped with the results known, so that all entries of this part have one rule.",
@@ -30,5 +30,5 @@ def adopt_mnist(settings, seeds):
     """Train five rules with tuned step sizes on MNIST, and count the errors on the test images."""
     table = stored("mnist")
     return last(
-        table.assign(errors=100 * (1 - table.test_accuracy)), {"errors, %": "errors"}, seeds
+        table.assign(errors=100 * (1 - table.test_accuracy)), {"errors in %": "errors"}, seeds
     )
