@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 EXTRA = "practice"
@@ -54,18 +55,26 @@ def registry(root: Path) -> dict[str, str]:
     return {}
 
 
-def reached(module: str, root: Path, *, inside: bool, seen: set | None = None) -> set[str]:
+def reached(module: str, root: Path, *, inside: bool, seen: set | None = None) -> frozenset[str]:
     """Return all that a module of the package imports, and what these import in turn at once."""
     seen = set() if seen is None else seen
+    if module in seen or module.partition(".")[0] != OWN:
+        return frozenset()
+    seen.add(module)
     place = root.joinpath(*module.split("."))
     paths = [p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()]
-    if module in seen or module.partition(".")[0] != OWN or not paths:
-        return set()
-    seen.add(module)
-    found = set(imports(ast.parse(paths[0].read_text(encoding="utf-8")), inside=inside))
+    if not paths:
+        return frozenset()
+    found = imported(paths[0].read_text(encoding="utf-8"), inside)
     for name in sorted(found):
         found |= reached(name, root, inside=False, seen=seen)
     return found
+
+
+@lru_cache(1024)  # a module is reached by many ways, for many notebooks
+def imported(text: str, inside: bool) -> frozenset[str]:
+    """Return the dotted names that the text of a file imports."""
+    return frozenset(imports(ast.parse(text), inside=inside))
 
 
 def imports(tree: ast.AST, *, inside: bool) -> Iterator[str]:
