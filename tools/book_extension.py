@@ -78,6 +78,11 @@ def pages_with_new_outputs(app, env, added, changed, removed):
     return [page for page in ran if page in env.all_docs and ran[page] != known.get(page)]
 
 
+def write_side_by_side(app, env):
+    """Pages are written in processes of their own; not all extensions can read that way."""
+    app.parallel = max(2, os.cpu_count() or 1)  # the first process prepares what the others write
+
+
 def without_thebe(app, pagename, templatename, context, doctree):
     # Jupyter Book has its scripts on every page, twice, though nothing here runs by them.
     context["script_files"] = [
@@ -131,6 +136,7 @@ def setup(app):
     app.connect("config-inited", set_options)
     app.connect("env-get-outdated", pages_with_new_outputs)
     app.connect("env-get-updated", number_by_page, priority=900)  # after Sphinx has numbered all
+    app.connect("env-updated", write_side_by_side)
     app.connect("doctree-read", mend_play_links)
     app.connect("html-page-context", add_play_scripts)
     app.connect("html-page-context", without_thebe, priority=900)
