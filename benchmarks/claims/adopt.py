@@ -277,7 +277,6 @@ def unbounded_noise(settings, seeds):
 for name, experiment, why in (
     ("cifar10", "CIFAR-10 with a ResNet-18", "It takes a GPU, and hours."),
     ("imagenet", "ImageNet with a Swin transformer", "It takes several GPUs, and days."),
-    ("gpt2", "pretraining of GPT-2", "It takes several GPUs, and days."),
 ):
     claim(
         id=f"adopt-{name}",

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from companion.data import Draws, cache_dir, text, token_file
-from companion.evidence import Interval, paired
 from companion.models import GPT, GPTConfig
 from companion.models.gpt import Block
 from companion.optim import ADOPT, AdamW
@@ -28,7 +27,7 @@ OPTIMIZERS = {
     "ADOPT": partial(ADOPT, betas=(0.9, 0.9999), decoupled=True, fused=True),
 }
 
-WORDS = {"val_loss": "loss", "spike": "spike"}
+WORDS = {"val_loss": "validation loss", "spike": "spike"}
 
 
 @dataclass(frozen=True)
@@ -242,41 +241,12 @@ def compared(last: pd.DataFrame, columns=("val_loss", "spike")) -> pd.DataFrame:
     for column in columns:
         for batch, part in last.groupby("batch"):
             found = report.summary(part, column, "AdamW").set_index("optimizer")
-            row = {"windows a step": batch, "measure": column, "seeds": found.seeds.iloc[0]}
+            row = {"windows a step": batch, "measure": WORDS[column], "seeds": found.seeds.iloc[0]}
             row |= {f"{name}, α": found.lr[name] for name in found.index}
             row |= {name: found[column][name] for name in found.index}
-            row["ADOPT − AdamW"] = found.get("− AdamW", pd.Series({"ADOPT": ""}))["ADOPT"]
-            row["ADOPT is"] = found.get("verdict", pd.Series({"ADOPT": ""}))["ADOPT"]
+            row |= {"ADOPT − AdamW": found["− AdamW"]["ADOPT"], "ADOPT is": found.verdict["ADOPT"]}
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def values(last: pd.DataFrame) -> dict:
-    """Return the values of single seeds that the claim is judged by, of `finals`, by name.
-
-    They are the losses in all batches, and the spikes in the smallest.
-    """
-    found = {}
-    for batch, part in last.groupby("batch"):
-        for column in ("val_loss", "spike") if batch == last.batch.min() else ("val_loss",):
-            wide = part.pivot(index="seed", columns="optimizer", values=column)
-            for name in OPTIMIZERS:
-                found[f"{name}, {batch} windows a step: {WORDS[column]}"] = wide[name].tolist()
-    return found
-
-
-def differences(values: dict) -> dict:
-    """Return ADOPT − AdamW with its interval, paired by seed, of what `values` returns."""
-    return {
-        name.replace("ADOPT", "ADOPT − AdamW"): paired(values[name], values["AdamW" + name[5:]])
-        for name in values
-        if name.startswith("ADOPT")
-    }
-
-
-def holds(name: str, found: Interval) -> bool:
-    """Return whether a difference is what the paper claims: no higher loss, a lower spike."""
-    return found.sign < 0 if name.endswith(WORDS["spike"]) else found.sign <= 0
 
 
 def speed(task: loop.Task, steps: int = 3) -> float:

@@ -34,6 +34,8 @@ def seeds(table: pd.DataFrame, column: str) -> pd.DataFrame:
 def summary(table: pd.DataFrame, column: str, reference: str = "Adam") -> pd.DataFrame:
     """Return a row an optimizer: step size, seeds, mean with interval, difference to the reference.
 
+    Where there is no difference, since a run diverged or this is the reference, its columns are "".
+
     Parameters
     ----------
     table : DataFrame
@@ -56,12 +58,13 @@ def summary(table: pd.DataFrame, column: str, reference: str = "Adam") -> pd.Dat
         rates = sorted(set(last.loc[[name]].lr))
         row = {"optimizer": name, "lr": rates[0] if len(rates) == 1 else ", ".join(map(str, rates))}
         row |= {"seeds": len(values), column: written(values[name])}
+        row |= {f"− {reference}": "", "verdict": ""}
         both = name != reference and reference in values
         if both and finite(values[name]) and finite(values[reference]):
             found = paired(values[name], values[reference])
             row |= {f"− {reference}": text(found), "verdict": verdict(found)}
         rows.append(row)
-    return pd.DataFrame(rows).fillna("")
+    return pd.DataFrame(rows)
 
 
 def written(values) -> str:
