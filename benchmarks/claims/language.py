@@ -26,8 +26,8 @@ LOSS, SPIKE = "loss in nats, {} windows a step", "spike in nats, {} windows a st
         "windows a step": list(STORED.batches),
         "lr": list(STORED.lrs),
         "runs": "companion/results/practice-gpt.csv",
-        "distance from the paper": "its GPT-2 has 124 million parameters and learns OpenWebText "
-        "for many more steps than $\\beta_2$ of ADOPT remembers; these are fewer",
+        "distance from the paper": "its GPT-2 has 124 million parameters and learns "
+        "OpenWebText; these runs have fewer steps than ADOPT's $\\beta_2$ remembers",
         "full scale": "python -m companion.recipes gpt --scale full --optimizer ADOPT",
     },
     seeds=STORED.seeds,

@@ -240,11 +240,10 @@ def compared(last: pd.DataFrame, columns=("val_loss", "spike")) -> pd.DataFrame:
     rows = []
     for column in columns:
         for batch, part in last.groupby("batch"):
-            found = report.summary(part, column, "AdamW").set_index("optimizer")
-            row = {"windows a step": batch, "measure": WORDS[column], "seeds": found.seeds.iloc[0]}
-            row |= {f"{name}, α": found.lr[name] for name in found.index}
-            row |= {name: found[column][name] for name in found.index}
-            row |= {"ADOPT − AdamW": found["− AdamW"]["ADOPT"], "ADOPT is": found.verdict["ADOPT"]}
+            found = report.summary(part, column, "AdamW").set_index("optimizer").loc["ADOPT"]
+            row = {"measure": WORDS[column], "windows a step": batch}
+            row |= report.seeds(part, column).mean()
+            row |= {"ADOPT − AdamW": found["− AdamW"], "ADOPT is": found.verdict}
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -251,5 +251,5 @@ def test_rules_are_compared_by_seed_at_the_end_and_by_their_spikes_after_the_war
     assert [d.split(" [")[0] for d in table["ADOPT − AdamW"]] == ["-0.51", "0.49", "-0.25", "0"]
     lost = last.assign(val_loss=last.val_loss.where(last.batch == 4, math.inf))
     table = language.compared(lost, ["val_loss"])
-    assert table.ADOPT.tolist()[1] == "diverged"
+    assert table.ADOPT.tolist() == [pytest.approx(1.51), math.inf]
     assert table["ADOPT is"].tolist() == ["lower", ""]
