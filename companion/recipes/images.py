@@ -129,7 +129,7 @@ RESNET = Settings(
     held=10_000, tested=5_000, every=200, pool=2, pad=2, mirror=True, **THREE,
 )  # fmt: skip
 DIGITS = {"data": "digits", "held": 300, "tested": 360, "pool": 1, "pad": 1, "mirror": False}
-DIGITS |= {"steps": 50, "every": 25, "warmup": 10, "batch": 16}
+DIGITS |= {"steps": 44, "every": 22, "warmup": 10, "batch": 16}
 RESNET_QUICK = replace(RESNET, **DIGITS, sizes={"width": 8, "channels": 1}, lrs=(1e-2, 3e-2))
 RESNET_FULL = replace(  # ours: 200 epochs of 390 batches
     RESNET, sizes={"width": 64}, steps=78_000, batch=128, warmup=1_950,
