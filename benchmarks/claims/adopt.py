@@ -272,16 +272,3 @@ def unbounded_noise(settings, seeds):
         f"ADOPT, $\\beta_2 = {b:g}$": (p[0], *sorted(p[1:]))
         for b, p in zip(settings["β₂"], power.T.tolist(), strict=True)
     }
-
-
-for name, experiment, why in (
-    ("cifar10", "CIFAR-10 with a ResNet-18", "It takes a GPU, and hours."),
-    ("imagenet", "ImageNet with a Swin transformer", "It takes several GPUs, and days."),
-):
-    claim(
-        id=f"adopt-{name}",
-        where="Section 5",
-        says=f"ADOPT is at least as good as Adam: {experiment}.",
-        untried=why,
-        **HERE,
-    )
