@@ -4,7 +4,7 @@ from benchmarks.claims.practice import compares, last, stored
 from companion.recipes import language
 
 STORED = language.STORED
-LOSS, SPIKE = "loss in nats, {} windows a step", "spike in nats, {} windows a step"
+LOSS, SPIKE = "loss in nats at {} windows a step", "spike in nats at {} windows a step"
 
 
 @compares(
