@@ -96,7 +96,9 @@ def cell_of(experiment, a) -> dict:
     cells = experiment.plan(pd.DataFrame())
     if not any("optimizer" in cell for cell in cells):
         raise ValueError(f"--optimizer: a run of {a.name} trains all of them; leave it out")
-    one_of("--optimizer", a.optimizer, sorted({*optim.__all__, *(c["optimizer"] for c in cells)}))
+    variants = getattr(experiment, "choices", ())  # some of which are planned after others only
+    known = {*optim.__all__, *variants, *(c["optimizer"] for c in cells)}
+    one_of("--optimizer", a.optimizer, sorted(known))
     lr = a.lr
     if lr is None:
         lrs = experiment.settings.get("lrs", ())

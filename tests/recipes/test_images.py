@@ -1,6 +1,7 @@
 """Images: what is planned, what is learnt from, what decays, and that every scale runs."""
 
 import math
+from argparse import Namespace
 from dataclasses import replace
 
 import pandas as pd
@@ -9,7 +10,7 @@ import torch
 
 from companion import recipes
 from companion.optim import ADOPT, Adam
-from companion.recipes import engine, image_data, image_grids, images, loop, report
+from companion.recipes import engine, image_data, image_grids, images, launch, loop, report
 
 NAMES = ["resnet", "swin", "sensitivity", "phase"]
 
@@ -32,6 +33,19 @@ def test_the_whole_comparison_runs_and_is_reported():
     experiment = recipes.experiment("resnet", "smoke")
     table = engine.run(experiment, engine.Store(None, experiment.settings))
     assert report.seeds(table, "test_accuracy").shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [("sensitivity", "ADOPT, no clip"), ("phase", "ADOPT, β₁ = 0.9, β₂ = 0"), ("resnet", "Adam")],
+)
+def test_the_command_line_runs_a_variant_that_is_planned_late(name, variant):
+    experiment = recipes.experiment(name, "full")
+    options = Namespace(name=name, optimizer=variant, lr=1e-3, seed=0, cell=[])
+    assert launch.cell_of(experiment, options) == cell(variant, 1e-3)
+    options.optimizer = f"{variant}, or so"
+    with pytest.raises(ValueError, match="--optimizer"):
+        launch.cell_of(experiment, options)
 
 
 @pytest.mark.parametrize("name", ["sensitivity", "phase"])
