@@ -64,6 +64,8 @@ def guarded(function):
 
     @functools.wraps(function)
     def call(*args, **kwargs):
+        if not kwargs and all(type(arg) in (int, float) for arg in args):
+            return function(*args)  # a copy of a number takes longer than most answers
         return function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
 
     return call
