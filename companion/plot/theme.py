@@ -19,7 +19,7 @@ LOOKS = {
     "AdaGrad": (GREEN, DASH, "D"),
     "RMSprop": (PURPLE, DASHDOT, "v"),
     "Adam": (ORANGE, "-", "^"),
-    "AdamW": (BROWN, DASH, ">"),
+    "AdamW": (BLUE, DASH, ">"),
     "Adamax": (BLUE, DASHDOT, "H"),
     "AMSGrad": (GREEN, DASHDOT, "P"),
     "AdaFom": (RED, DOTS, "<"),
