@@ -5,6 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
+# Here parameters are rules, answers and ways to give the same numbers.
+SAME_LINES = ("tests/grade/", "tests/kernels/", "tests/optim/", "tests/simulate/")
 # How many runs of a test with parameters this process has measured.
 _measured = Counter()
 
@@ -25,13 +27,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item):
-    """Measure the coverage of the first parameters of a test: of three if marked ``same_lines``.
+    """Measure the coverage of three parameters of a test that is marked ``same_lines``.
 
     Coverage's tracer makes Python three to seven times slower. What it leaves out can only lower
     the coverage that it reports.
     """
-    test = item.nodeid.partition("[")[0]
-    _measured[test] += 1
-    if _measured[test] > (3 if item.get_closest_marker("same_lines") else 8):
-        item.add_marker("no_cover")
+    if item.get_closest_marker("same_lines") or item.nodeid.startswith(SAME_LINES):
+        test = item.nodeid.partition("[")[0]
+        _measured[test] += 1
+        if _measured[test] > 3:
+            item.add_marker("no_cover")
     return (yield)

@@ -8,6 +8,8 @@ keeps its results in files of its own, to be merged when all jobs have ended.
 
 import argparse
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -86,6 +88,8 @@ def on_ray(
             where = {"address": address, "runtime_env": {"working_dir": str(ROOT)}}
         ray.init(log_to_driver=False, **where)
     sent = {"env_vars": {k: os.environ[k] for k in SENT if k in os.environ}}
+    if address is None:  # Ray has a shell start its workers, and gives it the path of Python bare
+        sent["py_executable"] = shlex.quote(sys.executable)
 
     def one(item):  # Ray takes functions alone, no functools.partial
         return function(item)

@@ -68,18 +68,17 @@ def style() -> None:
     }
     mpl.rcdefaults()
     sns.set_theme(style="whitegrid", palette="colorblind", rc=settings)
-    if not draft:
-        _sharp_in_notebooks()
+    # Two pixels where a screen of the last decade shows them; or drawn once, uncropped.
+    _in_notebooks(*(["png", None] if draft else ["retina", "tight"]))
 
 
-def _sharp_in_notebooks() -> None:
-    """Have notebooks draw two pixels where a screen of the last decade shows them."""
+def _in_notebooks(format: str, bbox_inches: str | None) -> None:
     ipython = sys.modules.get("IPython")
     shell = ipython and ipython.get_ipython()
     if shell is not None and hasattr(shell, "kernel"):
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("retina")
+        set_matplotlib_formats(format, bbox_inches=bbox_inches)
 
 
 def look(name: str) -> dict:
