@@ -78,5 +78,11 @@ def finite(values) -> bool:
 
 
 def text(found: Interval) -> str:
-    """Return an interval in words: mean [low, high]."""
-    return f"{found.mean:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    """Return an interval in words: mean [low, high], with three digits or all before the point.
+
+    Examples
+    --------
+    >>> text(Interval(1150.3, -332.12, 2633))
+    '1150 [-332, 2633]'
+    """
+    return "{} [{}, {}]".format(*(f"{x:.3g}" if abs(x) < 1000 else f"{x:.0f}" for x in found))
