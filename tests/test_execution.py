@@ -41,7 +41,6 @@ def book(tmp_path, monkeypatch):
     monkeypatch.setattr(execution, "CELLS", tmp_path / "_build" / "cells")
 
     def todo():
-        execution.content.cache_clear()
         store = execution.get_cache(str(execution.CELLS / execution.SCALE))
         return sorted(execution.stale(store, execution.chapters()))
 

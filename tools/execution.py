@@ -5,6 +5,7 @@ since its last run: longest first, one a core. A chapter that fails is shown wit
 others finish and are kept, and the exit code is 1.
 """
 
+import ast
 import asyncio
 import hashlib
 import os
@@ -18,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from functools import cache, partial
 from importlib.metadata import distributions
-from modulefinder import ModuleFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
@@ -65,15 +65,46 @@ def content(path: Path) -> bytes:
     return path.read_bytes()
 
 
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """The dotted names that a module of this repository imports, in its functions too."""
+    package = path.relative_to(ROOT).parent.parts
+    return names(ast.parse(content(path)), package)
+
+
+def names(tree: ast.AST, package: tuple = ()) -> frozenset[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
+
+
+@cache
+def files_of(name: str) -> frozenset[Path]:
+    """Files of this repository that run when a dotted name is imported: packages come first."""
+    parts = name.split(".")
+    places = [ROOT.joinpath(*parts[:n]) for n in range(1, len(parts) + 1)]
+    files = {path for p in places for path in (p.with_suffix(".py"), p / "__init__.py")}
+    return frozenset(path for path in files if path.is_file())
+
+
 def files_behind(code: str) -> set[Path]:
     """Files of this repository that ``code`` imports, itself or through others, and their data."""
-    finder = ModuleFinder(path=[str(ROOT)])
     try:
-        compiled = compile(code, "chapter", "exec")
+        left = set(names(ast.parse(code)))
     except SyntaxError:
         return set()  # the chapter fails, and is not kept
-    finder.scan_code(compiled, finder.add_module("__main__"))
-    found = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
+    found, seen = set(), set()
+    while left:
+        seen |= left
+        new = set().union(*map(files_of, left)) - found
+        found |= new
+        left = set().union(*map(imported, new)) - seen
     if any(BY_NAME.search(text) for text in [code, *(content(path).decode() for path in found)]):
         found |= set((ROOT / "companion").rglob("*.py"))
     folders = {path.parent for path in found if path.name == "__init__.py"}
@@ -141,6 +172,8 @@ def stop(running: list):
 
 def stale(store, pages: dict[str, Path]) -> dict[str, tuple]:
     """Notebook, key and expected seconds of each chapter to run; drops what nobody will read."""
+    for kept in (content, imported, files_of):
+        kept.cache_clear()  # of an earlier look
     records = {record.uri: record for record in store.list_cache_records()}
     todo, fresh = {}, set()
     for name, path in pages.items():
