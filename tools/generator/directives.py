@@ -1,6 +1,7 @@
 """The plain form of each block: directives, formulas, tables, figures."""
 
 import re
+from functools import lru_cache
 
 from .inline import INLINE, Inline
 from .source import Block, ChapterError, SourceError, blocks, parser
@@ -48,12 +49,17 @@ def cell_of_table(text: str) -> str:
     return "".join([*parts, text[done:].replace("|", r"\|")])
 
 
+@lru_cache(4096)  # a chapter is read once for its labels, and again to be written
+def read_blocks(lines: tuple[str, ...], line: int) -> tuple[Block, ...]:
+    return tuple(blocks(list(lines), line))
+
+
 class Directives(Inline):
     """Blocks of a chapter in plain Markdown."""
 
     def blocks(self, lines: list[str], line: int) -> list[Block]:
         try:
-            return blocks(lines, line)
+            return list(read_blocks(tuple(lines), line))
         except SourceError as error:
             raise ChapterError(f"{self.page}.md:{error}") from None
 
