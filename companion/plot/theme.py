@@ -68,11 +68,14 @@ def style() -> None:
     }
     mpl.rcdefaults()
     sns.set_theme(style="whitegrid", palette="colorblind", rc=settings)
-    # Two pixels where a screen of the last decade shows them; or drawn once, uncropped.
-    _in_notebooks(*(["png", None] if draft else ["retina", "tight"]))
+    if draft:
+        _in_notebooks("png", bbox_inches=None)  # drawn once: a crop takes a second time
+    else:
+        _in_notebooks("retina", bbox_inches="tight")  # two pixels where a screen shows them
 
 
-def _in_notebooks(format: str, bbox_inches: str | None) -> None:
+def _in_notebooks(format: str, *, bbox_inches: str | None) -> None:
+    """Have notebooks draw figures in a format, cropped or not."""
     ipython = sys.modules.get("IPython")
     shell = ipython and ipython.get_ipython()
     if shell is not None and hasattr(shell, "kernel"):

@@ -16,6 +16,7 @@ BETAS = {"Adam": (0.9, 0.999), "ADOPT": (0.9, 0.9999)}
 BETA1, BETA2 = (0.0, 0.5, 0.9, 0.99), (0.0, 0.5, 0.9, 0.99, 0.9999)
 OPTIONS = {"schedule": ("constant", "cosine"), "β₁": ("β₁",), "β₂": ("β₂",)}  # how names begin
 GUESS = math.log(10)  # cross entropy of a guess among ten classes
+FAILED = 0.99 * GUESS  # from here on a loss is no better
 
 
 def around(name: str) -> dict:
@@ -137,24 +138,23 @@ def spans(table: pd.DataFrame, rule: str, option: str, column: str) -> pd.Series
     return part.max(axis=1) - part.min(axis=1)
 
 
+def pair(rule: str, variant) -> tuple:
+    """Return (β1, β2) of a variant."""
+    return variant.options.get("betas", BETAS[rule])
+
+
 def field(table: pd.DataFrame, rule: str, column: str) -> pd.DataFrame:
     """Return the median over seeds of a column at the end: a row a β2, a column a β1."""
     last = tuning.final(table).groupby("optimizer")[column].median()
-    values = {v.options.get("betas", BETAS[rule]): last[name] for name, v in crossed(rule).items()}
+    values = {pair(rule, v): last[name] for name, v in crossed(rule).items()}
     rows = [[values[beta1, beta2] for beta1 in BETA1] for beta2 in BETA2]
     return pd.DataFrame(rows, index=list(BETA2), columns=list(BETA1))
 
 
 def failures(table: pd.DataFrame, rule: str) -> pd.Series:
-    """Return by seed at what share of the grid of (β1, β2) a rule ends no better than guessing.
-
-    Less than one percent below the cross entropy of a guess is no better.
-    """
+    """Return by seed at what share of the grid of (β1, β2) a rule ends at `FAILED` or above."""
     last = tuning.final(table)
-    grid = {
-        name
-        for name, v in crossed(rule).items()
-        if v.options.get("betas", BETAS[rule])[1] in BETA2  # Adam's default β2 is not of the grid
-    }
+    # Adam's default β2 is not of the grid.
+    grid = [name for name, v in crossed(rule).items() if pair(rule, v)[1] in BETA2]
     part = last[last.optimizer.isin(grid)]
-    return (part.loss >= 0.99 * GUESS).groupby(part.seed).mean()
+    return (part.loss >= FAILED).groupby(part.seed).mean()

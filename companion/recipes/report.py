@@ -84,5 +84,7 @@ def text(found: Interval) -> str:
     --------
     >>> text(Interval(1150.3, -332.12, 2633))
     '1150 [-332, 2633]'
+    >>> text(Interval(999.7, 0.01234, 1e5))
+    '1000 [0.0123, 100000]'
     """
-    return "{} [{}, {}]".format(*(f"{x:.3g}" if abs(x) < 1000 else f"{x:.0f}" for x in found))
+    return "{} [{}, {}]".format(*(f"{x:.3g}" if abs(x) < 999.5 else f"{x:.0f}" for x in found))
