@@ -7,6 +7,7 @@ import nbformat
 import pytest
 import yaml
 
+from tests import books
 from tools.generator.book import ROOT, Book
 from tools.generator.source import EXTENSIONS, ChapterError
 
@@ -418,14 +419,14 @@ def test_notebook_is_valid_and_byte_stable(book, tmp_path):
 def test_committed_notebooks_are_current():
     stale = [
         path.relative_to(ROOT).as_posix()
-        for path, text in Book().notebooks().items()
+        for path, text in books.book().notebooks().items()
         if not path.exists() or path.read_bytes() != text.encode()
     ]
     assert not stale, f"run `make notebooks`, then commit: {', '.join(stale)}"
 
 
 def test_every_notebook_has_a_chapter():
-    made = {ROOT / f"{page}.ipynb" for page in Book().chapters}
+    made = {ROOT / f"{page}.ipynb" for page in books.book().chapters}
     assert set((ROOT / "book").rglob("*.ipynb")) <= made
 
 

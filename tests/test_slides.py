@@ -8,6 +8,7 @@ import yaml
 from bs4 import BeautifulSoup
 
 from companion.play import playable as play
+from tests import books
 from tests.test_decks import look, opened
 from tests.test_notebooks import BIBLIOGRAPHY, CONFIG, HEADER, TOC
 from tools.generator.book import ROOT, Book
@@ -235,7 +236,7 @@ def test_a_long_list_is_spread_evenly_and_in_order():
 
 @pytest.fixture(scope="module")
 def book():
-    return Book()
+    return books.book()
 
 
 TOC_OF_BOOK = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]

@@ -12,10 +12,10 @@ from companion.grade.grading import grade
 from companion.grade.inside import cells
 from companion.grade.judge import judge
 from companion.grade.session import Session
+from tests import books
 from tests.grade.direct import Direct
 from tests.grade.small import MASTER
 from tools.book_extension import published
-from tools.generator.book import Book
 
 SETS = {path.stem: master.read(path) for path in sorted(master.FOLDER.glob("*.md"))}
 PROBLEMS = [
@@ -177,7 +177,7 @@ def test_copied_and_patched_torch_gains_nothing():
 
 @pytest.fixture(scope="module")
 def solved():
-    return Book().solutions()
+    return books.book().solutions()
 
 
 DERIVATIVES = """

@@ -45,7 +45,7 @@ class Book:
         for page in self.sources:
             self._read_headings(page)
         for page in self.chapters:  # the first pass collects the labels that the second one names
-            Chapter(self, page, strict=False).notebook()
+            Chapter(self, page, strict=False).collect()
 
     def read(self, name: str) -> str:
         try:

@@ -64,12 +64,16 @@ class Chapter(Directives):
         return self.blocks(*self.header()[1:])
 
     def notebook(self) -> str:
+        self.collect()
+        self.bootstrap()
+        return self.dump()
+
+    def collect(self):
+        """Read the chapter: its cells, and the labels that others may name."""
         self.walk()
         self.flush()
         if self.solution:
             self.fail(self.solution_line, "this solution is never ended")
-        self.bootstrap()
-        return self.dump()
 
     def bootstrap(self):
         """Fill in the first code cell, which installs what the others import."""

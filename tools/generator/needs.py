@@ -40,8 +40,7 @@ def needed(cells: list[str], root: Path, known: dict[str, str]) -> list[str]:
         words = {n.value for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Constant)}
         recipes = registry(root)
         names |= {f"{OWN}.recipes.{recipes[word]}" for word in words & set(recipes)}
-    for name in list(names):
-        names |= reached(name, root, inside=True)
+    names |= reached(names, root)
     found = {known[top] for name in names if (top := name.partition(".")[0]) in known}
     return [requirement for requirement in dict.fromkeys(known.values()) if requirement in found]
 
@@ -55,23 +54,30 @@ def registry(root: Path) -> dict[str, str]:
     return {}
 
 
-def reached(module: str, root: Path, *, inside: bool, seen: set | None = None) -> frozenset[str]:
-    """Return all that a module of the package imports, and what these import in turn at once."""
-    seen = set() if seen is None else seen
-    if module in seen or module.partition(".")[0] != OWN:
-        return frozenset()
-    seen.add(module)
-    place = root.joinpath(*module.split("."))
-    paths = [p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()]
-    if not paths:
-        return frozenset()
-    found = imported(paths[0].read_text(encoding="utf-8"), inside)
-    for name in sorted(found):
-        found |= reached(name, root, inside=False, seen=seen)
+def reached(names: set[str], root: Path) -> set[str]:
+    """Return all that these modules of the package import, and what these import in turn at once.
+
+    Each module is read once, whatever the number of ways that lead to it.
+    """
+    found = set().union(*(imported(module(name, root), True) for name in names))
+    new = found - names
+    while new:
+        new = set().union(*(imported(module(name, root), False) for name in new)) - found - names
+        found |= new
     return found
 
 
-@lru_cache(1024)  # a module is reached by many ways, for many notebooks
+def module(name: str, root: Path) -> str:
+    """Return the text of a module of the package; nothing where there is none."""
+    if name.partition(".")[0] == OWN:
+        place = root.joinpath(*name.split("."))
+        for path in (place.with_suffix(".py"), place / "__init__.py"):
+            if path.is_file():
+                return path.read_text(encoding="utf-8")
+    return ""
+
+
+@lru_cache(1024)  # a module is reached for many notebooks
 def imported(text: str, inside: bool) -> frozenset[str]:
     """Return the dotted names that the text of a file imports."""
     return frozenset(imports(ast.parse(text), inside=inside))
