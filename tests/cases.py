@@ -126,7 +126,7 @@ def agree(ours, theirs, tolerance=1e-12):
 
 
 def make_params(dtype=torch.float64):
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed formats the stack for each device
     return [nn.Parameter(torch.randn(shape, dtype=dtype)) for shape in ((3, 4), (5,), ())]
 
 

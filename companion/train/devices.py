@@ -19,7 +19,10 @@ def choose_device(device=None) -> torch.device:
 def random_state(seed: int, device: torch.device):
     """Seed torch inside, and give the caller's random state back."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        if device.type == "cpu":  # other devices keep their state, and are not asked for it
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
         yield
 
 

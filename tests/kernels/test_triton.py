@@ -97,7 +97,7 @@ class Compiled:
 def _kernels_are_run_by_numpy(monkeypatch):
     monkeypatch.setattr(group, "_kernels", {})
     monkeypatch.setattr(triton, "compiled", Compiled)
-    monkeypatch.setattr(triton, "CHUNK", 4)  # several chunks, and one that is not full
+    monkeypatch.setattr(triton, "CHUNK", 8)  # several chunks, and one that is not full
     monkeypatch.setattr(
         group, "_compiled", lambda trace, dtype, device: triton.TritonKernel(trace, dtype, device)
     )

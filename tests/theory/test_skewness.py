@@ -56,7 +56,7 @@ def test_the_cyclic_deviation_is_the_limit_of_the_exact_one(g, optimizer):
     n, options = len(g), {"clip_lambda": None} if optimizer is ADOPT else {}
     mean, second, _ = moments(g)
     errors = []
-    for off in (2e-2, 2e-3):
+    for off in (4e-2, 4e-3):
         steps = int(16 / off)  # ADOPT keeps its start for long
         walked = theory.drift(
             BETAS, 1 - off, g, "cyclic", steps + 2 * n, burn=steps, optimizer=optimizer, **options
@@ -98,10 +98,10 @@ def test_kappa_cyclic_is_the_mean_over_all_cycles():
 @pytest.mark.parametrize("order", ["iid", "reshuffled"])
 @pytest.mark.parametrize("optimizer", [Adam, ADOPT])
 def test_the_deviation_gives_the_drift_for_large_beta2(optimizer, order):
-    g, beta2 = LOPSIDED, 0.998
+    g, beta2 = LOPSIDED, 0.995
     options = {"clip_lambda": None} if optimizer is ADOPT else {}
     found = theory.drift(
-        BETAS, beta2, g, order, 5000, 256, burn=2000, optimizer=optimizer, **options
+        BETAS, beta2, g, order, 2000, 256, burn=800, optimizer=optimizer, **options
     )
     mean, second, third = moments(g)
     predicted = theory.step_deviation(g, BETAS, beta2, order, optimizer.__name__)
