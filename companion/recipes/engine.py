@@ -187,7 +187,7 @@ def finished(experiment, todo, *, jobs: int, stop):
             yield cell, *timed(experiment, cell)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, alone) as pool:
+    with ProcessPoolExecutor(min(jobs, len(todo)), context, alone) as pool:  # all start at once
         with held_back(signal.SIGINT):
             waiting = {pool.submit(timed, experiment, cell): cell for cell in todo}
         for done in as_completed(waiting):
