@@ -45,18 +45,18 @@ $(STAMP): pyproject.toml constraints.txt
 	@pwd -P > $@
 
 book: $(STAMP) ## build the book (COMPANION_SCALE=smoke, quick or full; quick unless told)
-	$(BIN)/python tools/execution.py
+	$(BIN)/python -m tools.execution
 	$(BIN)/python -c "from jupyter_book.cli.main import main; main()" build . --config _config.yml --toc "$$PWD/_toc.yml" -W -n --keep-going
 	$(BIN)/python -m pytest -q -n auto --dist loadgroup tests/test_html.py tests/test_browser.py tests/test_play.py
 	@echo "The book is in $(HTML)"
 
 slides: $(STAMP) ## write a deck of slides a chapter, from the cells that the book runs too
-	$(BIN)/python tools/execution.py
-	$(BIN)/python tools/slides.py
+	$(BIN)/python -m tools.execution
+	$(BIN)/python -m tools.slides
 	$(BIN)/python -m pytest -q -n auto tests/test_slides.py tests/test_decks.py
 
-handouts: $(STAMP) ## print the problem sets (python tools/handouts.py --solutions: the solved ones)
-	$(BIN)/python tools/handouts.py
+handouts: $(STAMP) ## print the problem sets (python -m tools.handouts --solutions: the solved ones)
+	$(BIN)/python -m tools.handouts
 
 # One thread a process: the processes already share the cores between them.
 test: $(STAMP) ## run tests, doctests and every notebook (at smoke scale), with coverage
@@ -75,14 +75,14 @@ lint: $(STAMP) ## check style, format and workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	$(BIN)/python tools/notebooks.py --check
+	$(BIN)/python -m tools.notebooks --check
 
 format: $(STAMP) ## repair style and format where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 notebooks: $(STAMP) ## regenerate the notebooks from the chapters
-	$(BIN)/python tools/notebooks.py
+	$(BIN)/python -m tools.notebooks
 
 serve: ## show the built book at http://localhost:8000 (PORT=...)
 	@test -f $(HTML) || { echo "There is no book yet: run make book first." >&2; exit 1; }

@@ -1,6 +1,7 @@
 """What every test and doctest finds in place."""
 
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -9,6 +10,16 @@ import torch
 SAME_LINES = ("tests/grade/", "tests/kernels/", "tests/optim/", "tests/simulate/")
 # How many runs of a test with parameters this process has measured.
 _measured = Counter()
+
+
+def pytest_configure(config):
+    """Let the kernels of notebooks begin with the imports done."""
+    if config.getoption("nbmake", False):
+        from tools.kernels import forked
+
+        stack = ExitStack()
+        stack.enter_context(forked())
+        config.add_cleanup(stack.close)
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,39 @@
 """Chapters run in parallel, once, and again only when something that they depend on has changed."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from tools import execution
+from tools import execution, kernels
 
 ROOT = execution.ROOT
 pytestmark = pytest.mark.no_cover  # tools are not measured
+NOTHING = ("ipykernel.kernelapp",)  # that these chapters would need
+# Builds the book in ``root`` on two cores. SIGINT: a parent may ignore it.
+START = (
+    "import pathlib, signal, sys; from tools import execution as e, kernels; "
+    f"kernels.IMPORTED = {NOTHING}; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "e.ROOT = pathlib.Path('{root}'); e.CELLS = e.ROOT / '_build' / 'cells'; "
+    "e.os.sched_getaffinity = lambda _: {{0, 1}}; sys.exit(e.main())"
+)
 HEADER = """\
 ---
 jupytext: {text_representation: {extension: .md, format_name: myst}}
 kernelspec: {name: python3, display_name: Python 3}
 ---
 """
+
+
+def soon(happens, seconds=60):
+    """Wait until something happens; whether it has."""
+    end = time.monotonic() + seconds
+    while not (happened := happens()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return bool(happened)
 
 
 def cell(code):
@@ -37,6 +55,7 @@ def book(tmp_path, monkeypatch):
     (tmp_path / "a.md").write_text(HEADER + cell("def f():\n    from companion import one"))
     (tmp_path / "b.md").write_text(HEADER + cell("import companion.two\nprint(2)"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(kernels, "IMPORTED", NOTHING)
     monkeypatch.setattr(execution, "ROOT", tmp_path)
     monkeypatch.setattr(execution, "CELLS", tmp_path / "_build" / "cells")
 
@@ -138,13 +157,7 @@ def test_a_build_that_is_stopped_keeps_what_has_finished(book):
     (root / "a.md").write_text(
         HEADER + "Running time: about 9 seconds\n" + cell("import time\ntime.sleep(600)")
     )
-    code = (
-        "import pathlib, signal, sys; from tools import execution as e; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a parent may ignore it
-        f"e.ROOT = pathlib.Path({str(root)!r}); e.CELLS = e.ROOT / '_build' / 'cells'; "
-        "e.os.sched_getaffinity = lambda _: {0, 1}; sys.exit(e.main())"
-    )
-    command = [sys.executable, "-u", "-c", code]
+    command = [sys.executable, "-u", "-c", START.format(root=root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as run:
         assert "2 chapters" in run.stdout.readline()
         done = run.stdout.readline()
@@ -153,3 +166,42 @@ def test_a_build_that_is_stopped_keeps_what_has_finished(book):
         run.send_signal(signal.SIGINT)
         assert run.wait(timeout=300) == 130
     assert todo() == ["a"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+def test_kernels_are_forks_that_share_nothing(book, monkeypatch):
+    root, _ = book
+    monkeypatch.setattr(kernels, "IMPORTED", (*NOTHING, "numpy"))
+    code = (
+        "import os, random, sys\nprint('numpy' in sys.modules, os.environ.get('LEFT'))\n"
+        "import numpy as np\nprint(os.getppid(), random.random(), np.random.rand())\n"
+        "os.environ['LEFT'] = np.left = 'here'\nprint(os.getcwd(), os.isatty(0))"
+    )
+    for name in "ab":
+        (root / f"{name}.md").write_text(
+            HEADER + cell(f"{code}  # {name}") + cell("print(vars().get('left'))")
+        )
+    assert execution.main() == 0
+    store = execution.get_cache(str(execution.CELLS / execution.SCALE))
+    said = []
+    for record in store.list_cache_records():
+        cells = store.get_cache_bundle(record.pk).nb.cells
+        said.append("".join(o.text for c in cells for o in c.get("outputs", ())).split())
+    one, other = said
+    assert one[:2] == other[:2] == ["True", "None"]
+    assert one[2] == other[2] != str(os.getpid())  # the same process has forked both
+    assert one[3] != other[3]
+    assert one[4] != other[4]
+    assert one[5:] == other[5:] == [str(root), "False", "None"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+def test_no_kernel_is_left_where_the_build_is_killed(book):
+    root, _ = book
+    mark = root / "alive"
+    code = f"import os, pathlib, time\npathlib.Path({str(mark)!r}).write_text(str(os.getpid()))"
+    (root / "a.md").write_text(HEADER + cell(code + "\ntime.sleep(600)"))
+    with subprocess.Popen([sys.executable, "-c", START.format(root=root)], cwd=ROOT) as run:
+        assert soon(lambda: mark.exists() and mark.read_text())
+        run.kill()
+    assert soon(lambda: not os.path.exists(f"/proc/{mark.read_text()}"))

@@ -1,6 +1,6 @@
 """Run the chapters side by side into the cache from which Sphinx takes their outputs.
 
-``python tools/execution.py`` runs each chapter whose code, or a module that it imports, has changed
+``python -m tools.execution`` runs each chapter whose code, or a module that it imports, has changed
 since its last run: longest first, one a core. A chapter that fails is shown with its traceback; the
 others finish and are kept, and the exit code is 1.
 """
@@ -30,6 +30,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from myst_nb.core.read import myst_nb_reader_plugin
 from nbclient import NotebookClient
+
+from tools.kernels import forked
 
 ROOT = Path(__file__).resolve().parent.parent
 SCALE = os.environ.get("COMPANION_SCALE", "quick")
@@ -245,7 +247,8 @@ def main() -> int:
     if not todo:
         return 0
     try:
-        failed = run_all(store, todo, config["execute"]["timeout"])
+        with forked():
+            failed = run_all(store, todo, config["execute"]["timeout"])
     except KeyboardInterrupt:
         print("Stopped. The chapters that have finished are kept.", file=sys.stderr)
         return 130

@@ -1,6 +1,6 @@
 """Print the problem sets as PDF: what students are handed out, or the solved sets.
 
-``python tools/handouts.py [SET ...]`` writes ``_build/handouts/SET.pdf``, the problems alone;
+``python -m tools.handouts [SET ...]`` writes ``_build/handouts/SET.pdf``, the problems alone;
 ``--solutions`` writes ``SET_solution.pdf``, for instructors. Both are printed by Chromium from what
 the notebooks hold, without network; links stand at the end of the paper.
 """
@@ -14,12 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import jinja2
-from browser import chromium
-from generator import page
-from generator.book import ROOT, Book
-from generator.chapter import Chapter
-from generator.source import ChapterError
 from playwright.sync_api import sync_playwright
+
+from tools.browser import chromium
+from tools.generator import page
+from tools.generator.book import ROOT, Book
+from tools.generator.chapter import Chapter
+from tools.generator.source import ChapterError
 
 OUT = ROOT / "_build" / "handouts"
 LINK = re.compile(r'<a href="(https?://[^"]+)">(.*?)</a>', re.DOTALL)

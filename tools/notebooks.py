@@ -1,6 +1,6 @@
 """Turn each chapter (MyST Markdown) into the notebook beside it (plain Markdown, no outputs).
 
-``python tools/notebooks.py`` writes the notebooks; with ``--check`` it lists those that are stale
+``python -m tools.notebooks`` writes the notebooks; with ``--check`` it lists those that are stale
 and exits 1; with ``--solutions FOLDER`` it writes the solved notebooks of the problem sets there.
 A notebook is a function of the chapters, the bibliography, _toc.yml, _config.yml and of what its
 cells import, which its first one installs on Colab: the same sources give the same bytes. Colab and
@@ -13,8 +13,8 @@ import os
 import sys
 from pathlib import Path
 
-from generator.book import ROOT, Book
-from generator.source import ChapterError
+from tools.generator.book import ROOT, Book
+from tools.generator.source import ChapterError
 
 
 def main(arguments: list[str] | None = None) -> int:

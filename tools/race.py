@@ -1,6 +1,6 @@
 """Draw the race of the landing page as it stands before anybody plays it.
 
-``python tools/race.py`` writes book/_static/race.png, which stays where scripts do not run.
+``python -m tools.race`` writes book/_static/race.png, which stays where scripts do not run.
 """
 
 import io

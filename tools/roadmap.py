@@ -1,6 +1,6 @@
 """Draw the road map of the landing page, wide for a desk and tall for a phone, from one list.
 
-``python tools/roadmap.py`` writes book/_static/roadmap-wide.svg and roadmap-tall.svg.
+``python -m tools.roadmap`` writes book/_static/roadmap-wide.svg and roadmap-tall.svg.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Write a deck of slides for each chapter, from its source and the outputs of its cells.
 
-``python tools/slides.py [CHAPTER ...]`` writes ``_build/slides/PART/CHAPTER.html`` for the chapters
+``python -m tools.slides [CHAPTER ...]`` writes ``_build/slides/PART/CHAPTER.html`` for the chapters
 named, or for all of the numbered parts, with all that a deck needs beside it: it is shown without
 network. ``tools/execution.py`` has to run before, at the same ``COMPANION_SCALE``. What goes on a
 slide is said in ``tools/generator/deck.py``.
@@ -17,16 +17,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import jinja2
-from book_extension import write_play_scripts
-from execution import CELLS, SCALE
-from generator import page
-from generator.book import ROOT, Book
-from generator.deck import Deck
-from generator.source import ChapterError
 from jupyter_cache import get_cache
 from myst_nb.core.read import myst_nb_reader_plugin
 
 from companion.play import playable as play
+from tools.book_extension import write_play_scripts
+from tools.execution import CELLS, SCALE
+from tools.generator import page
+from tools.generator.book import ROOT, Book
+from tools.generator.deck import Deck
+from tools.generator.source import ChapterError
 
 OUT = ROOT / "_build" / "slides"
 REVEAL = ("dist/reset.css", "dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js", "LICENSE")
