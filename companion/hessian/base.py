@@ -86,9 +86,10 @@ class Dense(LinearOperator):
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"expected a square matrix, got the shape {tuple(matrix.shape)}")
         super().__init__(matrix.shape[0], matrix.dtype, matrix.device)
-        if not bool(matrix.isfinite().all()):
+        size = torch.stack(matrix.aminmax()).abs().max()
+        if not bool(size.isfinite()):
             raise FloatingPointError("matrix: it holds NaN or infinity")
-        off, size = (matrix - matrix.T).abs().max(), matrix.abs().max()
+        off = (matrix - matrix.T).max()  # of A - Aᵀ, the largest is the largest in size
         if off > torch.finfo(matrix.dtype).eps ** 0.5 * size:
             raise ValueError(
                 f"matrix: expected a symmetric one, got |A - Aᵀ| of up to {off:.3g} beside entries "
