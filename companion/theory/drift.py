@@ -102,6 +102,9 @@ def drift(
         total = total + g
         return g.expand(x.shape)
 
+    def option(beta):  # a number makes for fewer operations a step than a tensor
+        return beta.reshape(*beta.shape, 1, 1) if beta.dim() else beta.item()
+
     walk = iterates(
         optimizer,
         Samples(steady, len(gradients), order),
@@ -112,8 +115,8 @@ def drift(
         **{
             "lr": 1.0,
             "eps": 1e-30,
-            "beta1": beta1.reshape(*beta1.shape, 1, 1),
-            "beta2": beta2.reshape(*beta2.shape, 1, 1),
+            "beta1": option(beta1),
+            "beta2": option(beta2),
             **hyper,
         },
     )
