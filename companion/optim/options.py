@@ -26,8 +26,8 @@ class Number:
         if isinstance(value, Tensor):
             if value.is_complex() or value.dtype == torch.bool:
                 raise TypeError(f"{name} must be a real number, got {value!r}")
-            z = value.detach().double()
-            inside = bool(((z >= self.low) & (z < self.high)).all())
+            ends = [z.item() for z in value.detach().aminmax()] if value.numel() else [self.low] * 2
+            inside = self.low <= ends[0] and ends[1] < self.high
         else:
             inside = self.low <= float(value) < self.high
         if not inside:
