@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from companion.checks.verdict import Wrong, check, fail, written
+from companion.checks.verdict import PLAIN, Wrong, check, fail, written
 
 SINGLE = 1e-6  # relative error that is forgiven to a number that float32 can hold
 SHOWN = 8  # entries of a tensor that a message shows
@@ -59,7 +59,7 @@ def numbers(answer) -> Tensor:
             return torch.from_numpy(array.astype(wide, order="C"))
         answer = array.tolist()
     if isinstance(answer, Sequence) and not isinstance(answer, (str, bytes)):
-        if all(type(part) in (int, float) for part in answer):
+        if PLAIN.issuperset(map(type, answer)):
             return double(list(answer))
         parts = [numbers(part) for part in answer]
         if len({(part.shape, part.dtype == torch.bool) for part in parts}) > 1:

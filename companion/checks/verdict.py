@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 
 LONGEST = 300  # characters of an error that are shown
+PLAIN = frozenset((int, float))  # types whose values nobody can change
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def guarded(function):
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        if not kwargs and all(type(arg) in (int, float) for arg in args):
+        if not kwargs and PLAIN.issuperset(map(type, args)):
             return function(*args)  # a copy of a number takes longer than most answers
         return function(*copy.deepcopy(args), **copy.deepcopy(kwargs))
 
