@@ -23,6 +23,7 @@ FOUNDATIONS = {
             "0.0099": "a constant step",
             "0.005": "a constant step",
             "0.0076": "a constant step",
+            "0.004": "1,000 steps is 1.8",
             "4.0": "a constant step",
             "0.1 if t < 1000 else 0.009": "a constant step",
             "0.03 if t < 2000 else 0.004": RIGHT,
