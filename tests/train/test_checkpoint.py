@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,13 @@ TIMES = ["seconds", "samples_per_second"]
 HALF = 0.5  # a number that a loss reads
 
 
+@cache
+def images() -> Dataset:
+    return digits(flatten=True)
+
+
 def small(n=100) -> Dataset:
-    x, y = digits(flatten=True)
+    x, y = images()
     return Dataset(x[:n].clone(), y[:n].clone())
 
 

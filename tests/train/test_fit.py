@@ -1,6 +1,7 @@
 """The training loop: what it reports, that it resumes bit for bit, and what it refuses."""
 
 import threading
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,9 +19,14 @@ FREE = nn.Parameter(torch.ones(3))  # of no model
 TIMES = ["seconds", "samples_per_second"]
 
 
+@cache
+def images() -> Dataset:
+    return digits(flatten=True)
+
+
 def small(n=100, dtype=torch.float32) -> Dataset:
-    x, y = digits(flatten=True)
-    return Dataset(x[:n].to(dtype), y[:n])
+    x, y = images()
+    return Dataset(x[:n].to(dtype, copy=True), y[:n].clone())
 
 
 def network(seed=0, dropout=0.0) -> nn.Module:

@@ -21,14 +21,14 @@ from companion.train.many import Models, Update
 SHARED = MLP([64, 10])
 
 
-def small(dtype=torch.float32, n=100) -> Dataset:
-    x, y = read()
-    return Dataset(x[:n].to(dtype, copy=True), y[:n].clone())
-
-
 @cache
-def read() -> Dataset:
+def images() -> Dataset:
     return digits(flatten=True)
+
+
+def small(dtype=torch.float32, n=100) -> Dataset:
+    x, y = images()
+    return Dataset(x[:n].to(dtype, copy=True), y[:n].clone())
 
 
 def by_label(p, name):
