@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.built import Tab
 from tools.browser import chromium
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
@@ -16,3 +17,8 @@ def browser():
         launched = driver.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser):
+    return Tab(browser)

@@ -10,9 +10,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup, Tag
 
-ROOT = Path(__file__).resolve().parent.parent
-HTML = ROOT / "_build" / "html"
-PAGES = sorted((HTML / "book").rglob("*.html"))
+from tests.built import HTML, PAGES, ROOT, light
+
 LIMIT = 3_000_000  # bytes of a page together with its own images
 SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)
 
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.skipif(not PAGES, reason="no built book: run `make book
 
 @cache
 def parsed(path: Path) -> BeautifulSoup:
-    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    return BeautifulSoup(light(path.read_text(encoding="utf-8")), "html.parser")
 
 
 @cache

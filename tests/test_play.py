@@ -9,26 +9,23 @@ from urllib.parse import urlencode
 import pytest
 
 from companion.play import playable as play
+from tests.built import HTML, PAGES, WHOLE, Tab
 from tests.play.cases import case, has_in_order, numbers
 from tests.play.own import printed_example
-from tests.test_browser import PATIENCE, STILL, WIDTH
-from tests.test_html import HTML, PAGES
+from tests.test_browser import FRAME, STILL, THEME, WIDTH
 
 FIGURES = [(name, path) for path in PAGES for name in play.shown(path.read_text(encoding="utf-8"))]
-each = pytest.mark.parametrize(
-    ("name", "path"), FIGURES, ids=lambda z: z if isinstance(z, str) else z.stem
-)
-# Links are read and written by the stage, for all figures alike: these have every kind of control.
-LINKED = [z for z in FIGURES if z[0] in ("race", "momentum", "phase", "blockwise")]
 # What a page says once all its figures stand.
 READY = "() => customElements.get('play-figure') && document.querySelector('.play-stage')"
-THEME = "(scheme) => document.documentElement.dataset.theme === scheme"
 CLIPBOARD = """() => {
     navigator.clipboard.writeText = (text) => Promise.resolve((window.link = text));
 }"""
-# A chapter's text takes ten times as long as its figure, to lay out and to look through: leave the
-# figure, its picture and what holds them, before any script of the page has run.
-APART = """document.addEventListener("readystatechange", () => {
+# A chapter's text takes longer than its figure, to lay out and to look through: leave the figure,
+# its picture and what holds them, before any script of the page has run.
+APART = (
+    f"{WHOLE}<script>"
+    + """
+document.addEventListener("readystatechange", () => {
     if (document.readyState !== "interactive") return;
     const figure = document.querySelector("play-figure[name=NAME]");
     const picture = document.getElementById(figure.getAttribute("of")) || figure;
@@ -40,8 +37,9 @@ APART = """document.addEventListener("readystatechange", () => {
         }
     };
     strip(document.querySelector("article"));
-})"""
-FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    document.querySelector("#pst-page-toc-nav")?.remove(); // its links would lead nowhere
+})</script>"""
+)
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="no built book: run `make book` first")
 
@@ -58,31 +56,34 @@ def server():
         served.shutdown()
 
 
+def unset(browser, **context):
+    """Return a tab that draws no formulas: they take longer than all else, and no test looks."""
+    tab = Tab(browser, **context)
+    empty = {"body": "", "content_type": "text/javascript"}
+    tab.page.route("**/mathjax/**", lambda route: route.fulfill(**empty))
+    return tab
+
+
+@pytest.fixture(scope="module")
+def tab(browser):
+    return unset(browser)
+
+
+@pytest.fixture(scope="module")
+def other(browser):
+    """A tab for the figures that tests share."""
+    return unset(browser)
+
+
 class Reader:
-    """A page, or one figure of it, and what its console said."""
+    """A figure of a page, or of what a test has written, and what the console said."""
 
-    def __init__(self, browser, address, name, *, apart=False, **context):
-        usual = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"}
-        self.page = browser.new_page(**usual | context)
-        self.page.set_default_timeout(PATIENCE)
-        self.said, self.name = [], name
-        self.page.on("console", lambda m: self.said.append(m.text) if m.type == "error" else 0)
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        # Formulas are not looked at here, and take longer than all else on the page.
-        empty = {"body": "", "content_type": "text/javascript"}
-        self.page.route("**/mathjax/**", lambda route: route.fulfill(**empty))
-        if apart:
-            self.page.add_init_script(APART.replace("NAME", name))
-        self.page.goto(address)
+    def __init__(self, tab, address, name, *, apart=True, **size):
+        self.name, self.page, self.said = name, tab.page, tab.said
+        tab.open(address, head=APART.replace("NAME", name) if apart else "", **size)
         self.figure = self.page.locator(f"play-figure[name={name}]").first
-
-    def __enter__(self):
         self.page.wait_for_function(READY)
         self.figure.scroll_into_view_if_needed()
-        return self
-
-    def __exit__(self, *error):
-        self.page.close()
 
     def settle(self):
         self.page.evaluate(FRAME)
@@ -104,12 +105,17 @@ def together(name, path):
     return pytest.param((name, path), id=of, marks=pytest.mark.xdist_group(of))
 
 
-@pytest.fixture(scope="module", params=[together(*figure) for figure in FIGURES])
-def opened(request, browser):
+OPENED = [together(*figure) for figure in FIGURES]
+# Links are read and written by the stage, for all figures alike: these have every kind of control.
+LINKED = [z for z in OPENED if z.values[0][0] in ("race", "momentum", "phase", "blockwise")]
+linked = pytest.mark.parametrize("opened", LINKED, indirect=True)
+
+
+@pytest.fixture(scope="module", params=OPENED)
+def opened(request, other):
     """A figure of a page, which several tests share."""
     name, path = request.param
-    with Reader(browser, path.as_uri(), name, apart=True) as reader:
-        yield reader
+    return Reader(other, path.as_uri(), name)
 
 
 @pytest.fixture
@@ -167,33 +173,33 @@ def test_a_figure_answers_to_keys_and_pointer(reader):
 
 @pytest.mark.parametrize(("name", "path"), [z for z in FIGURES if z[0] == "race"])
 def test_a_finger_taps_and_drags_points_and_scrolls_the_page(browser, name, path):
-    size = {"width": 390, "height": 844}
-    with Reader(browser, path.as_uri(), name, viewport=size, has_touch=True) as reader:
-        live = reader.figure.locator("svg.play-live").first
-        live.evaluate("(e) => e.scrollIntoView({block: 'center'})")  # a tall figure's may be above
-        panel = live.bounding_box()
-        finger = reader.page.context.new_cdp_session(reader.page)
+    tab = unset(browser, has_touch=True)
+    reader = Reader(tab, path.as_uri(), name, apart=False, width=390, height=844)
+    live = reader.figure.locator("svg.play-live").first
+    live.evaluate("(e) => e.scrollIntoView({block: 'center'})")  # a tall figure's may be above
+    panel = live.bounding_box()
+    finger = reader.page.context.new_cdp_session(reader.page)
 
-        def swipe(*points):
-            kinds = ["touchStart"] + ["touchMove"] * (len(points) - 1)
-            for kind, (x, y) in zip(kinds, points, strict=True):
-                touch = {"type": kind, "touchPoints": [{"x": x, "y": y}]}
-                finger.send("Input.dispatchTouchEvent", touch)
-            finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-            reader.settle()
-            return reader.values()
+    def swipe(*points):
+        kinds = ["touchStart"] + ["touchMove"] * (len(points) - 1)
+        for kind, (x, y) in zip(kinds, points, strict=True):
+            touch = {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+            finger.send("Input.dispatchTouchEvent", touch)
+        finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        reader.settle()
+        return reader.values()
 
-        before = reader.values()
-        x, y = panel["x"] + 0.6 * panel["width"], panel["y"] + 0.3 * panel["height"]
-        tapped = swipe((x, y))
-        assert tapped != before
-        dragged = swipe(*((x + 5 * i, y + 6 * i) for i in range(6)))
-        assert dragged != tapped
-        far = panel["x"] + 0.25 * panel["width"]
-        scrolled = reader.page.evaluate("() => scrollY")
-        after = swipe(*((far, y + 100 - 15 * i) for i in range(10)))
-        assert after == dragged
-        reader.page.wait_for_function(f"() => scrollY > {scrolled} + 20")
+    before = reader.values()
+    x, y = panel["x"] + 0.6 * panel["width"], panel["y"] + 0.3 * panel["height"]
+    tapped = swipe((x, y))
+    assert tapped != before
+    dragged = swipe(*((x + 5 * i, y + 6 * i) for i in range(6)))
+    assert dragged != tapped
+    far = panel["x"] + 0.25 * panel["width"]
+    scrolled = reader.page.evaluate("() => scrollY")
+    after = swipe(*((far, y + 100 - 15 * i) for i in range(10)))
+    assert after == dragged
+    reader.page.wait_for_function(f"() => scrollY > {scrolled} + 20")
 
 
 def test_a_figure_plays_steps_and_goes_back(reader):
@@ -232,23 +238,20 @@ def each_view(reader):
         reader.page.emulate_media(color_scheme=scheme)
         reader.page.wait_for_function(THEME, arg=scheme)
         reader.settle()
+        reader.settle()  # in a second frame, it is drawn as wide as the first has shown
         yield width, scheme
 
 
-def test_a_figure_fits_by_day_and_by_night(reader):
-    for width, _ in each_view(reader):
-        stage = reader.figure.locator(".play-stage")
-        assert stage.evaluate("(e) => e.scrollWidth <= e.clientWidth + 1")
-        assert reader.page.evaluate(WIDTH) <= width
-
-
-def test_a_figure_is_accessible_by_day_and_by_night(reader):
+def test_a_figure_fits_and_is_accessible_by_day_and_by_night(reader):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     reader.page.evaluate(axe.axe_script)
     # The colours are looked at in the page: axe need not fetch the style sheets once more.
     options = {"preload": False, "resultTypes": ["violations"]}
     colours = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
     for width, scheme in each_view(reader):
+        stage = reader.figure.locator(".play-stage")
+        assert stage.evaluate("(e) => e.scrollWidth <= e.clientWidth + 1")
+        assert reader.page.evaluate(WIDTH) <= width
         # All rules at each width, and the one that looks at colours in all four views.
         rules = {} if scheme == "light" else colours
         found = reader.page.evaluate(
@@ -258,37 +261,31 @@ def test_a_figure_is_accessible_by_day_and_by_night(reader):
         assert found == [], (width, scheme)
 
 
-@pytest.fixture(params=LINKED, ids=lambda z: z[0])
-def linked(request, browser):
-    name, path = request.param
-    with Reader(browser, path.as_uri(), name) as reader:
-        yield reader
+@linked
+def test_a_link_brings_its_settings_over_http(reader, tab, server):
+    reader.change(case(reader.name).SETTINGS[0])
+    reader.page.evaluate(CLIPBOARD)
+    reader.figure.get_by_role("button", name="Copy link").click()
+    link = reader.page.evaluate("() => window.link")
+    read = Reader(tab, link.replace(HTML.as_uri(), server), reader.name)
+    assert read.values() == reader.values()
+    assert read.said == []
 
 
-def test_a_link_brings_its_settings_over_http(browser, server, linked):
-    linked.change(case(linked.name).SETTINGS[0])
-    linked.page.evaluate(CLIPBOARD)
-    linked.figure.get_by_role("button", name="Copy link").click()
-    link = linked.page.evaluate("() => window.link")
-    with Reader(browser, link.replace(HTML.as_uri(), server), linked.name) as other:
-        assert other.values() == linked.values()
-        assert other.said == []
-
-
-def test_a_broken_link_does_no_harm(browser, linked):
-    start = linked.values()
-    ranges = linked.figure.evaluate("(e) => e.figure.controls || []")
+@linked
+def test_a_broken_link_does_no_harm(reader, tab):
+    start = reader.values()
+    ranges = reader.figure.evaluate("(e) => e.figure.controls || []")
     limits = {c["id"]: c["max"] for c in ranges if "max" in c}
     broken = {key: "1e99" if key in limits else "?broken" for key in start}
     query = urlencode({**broken, "nobody": 1})
-    page = linked.page.url.split("#")[0]
-    with Reader(browser, f"{page}#play-{linked.name}?{query}", linked.name) as other:
-        values = other.values()
-        assert values.keys() == start.keys()
-        for key, value in values.items():
-            boolean = isinstance(start[key], bool)
-            assert boolean or value == limits.get(key, start[key]) or key == "step", key
-        assert other.said == []
+    read = Reader(tab, f"{reader.page.url}#play-{reader.name}?{query}", reader.name)
+    values = read.values()
+    assert values.keys() == start.keys()
+    for key, value in values.items():
+        boolean = isinstance(start[key], bool)
+        assert boolean or value == limits.get(key, start[key]) or key == "step", key
+    assert read.said == []
 
 
 def output(shown, folder) -> str:
@@ -300,52 +297,53 @@ def output(shown, folder) -> str:
 
 
 @pytest.mark.parametrize("name", play.names())
-def test_a_figure_stands_alone_in_the_output_of_a_notebook(browser, tmp_path, name):
+def test_a_figure_stands_alone_in_the_output_of_a_notebook(tab, tmp_path, name):
     shown = play.figure(name, of="fig-elsewhere", data=getattr(case(name), "DATA", None))
-    with Reader(browser, output(shown, tmp_path), name) as reader:
-        assert reader.figure.locator("svg").first.is_visible()
-        assert reader.said == []
+    reader = Reader(tab, output(shown, tmp_path), name, apart=False)
+    assert reader.figure.locator("svg").first.is_visible()
+    assert reader.said == []
 
 
-def test_a_rule_of_the_readers_own_has_a_box_and_a_slider(browser, tmp_path):
+def test_a_rule_of_the_readers_own_has_a_box_and_a_slider(tab, tmp_path):
     _, shown = printed_example()
-    with Reader(browser, output(shown, tmp_path), "race") as reader:
-        box = reader.figure.get_by_role("checkbox", name="Between")
-        assert box.is_checked()
-        assert "Between" in reader.state()
-        before = reader.state()
-        slider = reader.figure.get_by_role("slider", name="step size of Between")
-        slider.press("ArrowRight")
-        reader.settle()
-        assert reader.values()["step size of Between"] > 0.03
-        assert reader.state() != before
-        box.press("Space")
-        reader.settle()
-        assert "Between" not in reader.state()
-        assert reader.said == []
+    reader = Reader(tab, output(shown, tmp_path), "race", apart=False)
+    box = reader.figure.get_by_role("checkbox", name="Between")
+    assert box.is_checked()
+    assert "Between" in reader.state()
+    before = reader.state()
+    slider = reader.figure.get_by_role("slider", name="step size of Between")
+    slider.press("ArrowRight")
+    reader.settle()
+    assert reader.values()["step size of Between"] > 0.03
+    assert reader.state() != before
+    box.press("Space")
+    reader.settle()
+    assert "Between" not in reader.state()
+    assert reader.said == []
 
 
-def test_a_landscape_brings_its_start_along(browser):
-    with Reader(browser, (HTML / "book" / "index.html").as_uri(), "race") as reader:
-        reader.figure.get_by_role("combobox", name="landscape").select_option("Rosenbrock")
-        reader.settle()
-        assert reader.values()["start"] == [-1.2, 1]
-        assert reader.state().startswith("From (−1.2, 1)")
+def test_a_landscape_brings_its_start_along(tab):
+    reader = Reader(tab, (HTML / "book" / "index.html").as_uri(), "race")
+    reader.figure.get_by_role("combobox", name="landscape").select_option("Rosenbrock")
+    reader.settle()
+    assert reader.values()["start"] == [-1.2, 1]
+    assert reader.state().startswith("From (−1.2, 1)")
 
 
-@each
-def test_without_scripts_the_picture_stays(browser, name, path):
-    page = browser.new_page(java_script_enabled=False)
-    page.set_default_timeout(PATIENCE)
-    try:
-        page.goto(path.as_uri(), wait_until="domcontentloaded")
-        element = page.locator(f"play-figure[name={name}]").first
+@pytest.fixture(scope="module")
+def bare(browser):
+    """A tab without scripts."""
+    return Tab(browser, java_script_enabled=False)
+
+
+@pytest.mark.parametrize("path", dict.fromkeys(path for _, path in FIGURES), ids=lambda z: z.stem)
+def test_without_scripts_the_pictures_stay(bare, path):
+    bare.open(path.as_uri(), head=WHOLE)
+    for element in bare.page.locator("play-figure").all():
         of = element.get_attribute("of")
-        picture = page.locator(f"[id='{of}'] img" if of else f"play-figure[name={name}] img").first
+        picture = (bare.page.locator(f"[id='{of}']") if of else element).locator("img").first
         assert picture.is_visible()
-        assert page.locator(".play-stage").count() == 0
-    finally:
-        page.close()
+    assert bare.page.locator(".play-stage").count() == 0
 
 
 def test_every_figure_stands_in_the_book():
