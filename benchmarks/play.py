@@ -13,9 +13,10 @@ import pandas as pd
 from playwright.sync_api import sync_playwright
 
 from companion.play import playable as play
-from tests.conftest import BROWSER, FLAGS
-from tests.test_html import HTML
-from tests.test_play import FIGURES, Reader
+from tests.built import HTML
+from tests.conftest import FLAGS
+from tests.test_play import FIGURES, Reader, unset
+from tools.browser import chromium
 
 KEYS = ["ArrowRight"] * 6 + ["ArrowLeft"] * 4 + ["End", "Home"]
 
@@ -29,14 +30,14 @@ def size(script) -> int:
     return (HTML / "_static" / "play" / script).stat().st_size
 
 
-def row(browser, name, path) -> dict:
-    with Reader(browser, path.as_uri(), name) as reader:
-        first, changes = took(reader), []
-        for slider in reader.figure.locator("input[type=range]").all():
-            for key in KEYS:
-                slider.press(key)
-                reader.settle()
-                changes.append(took(reader))
+def row(tab, name, path) -> dict:
+    reader = Reader(tab, path.as_uri(), name)
+    first, changes = took(reader), []
+    for slider in reader.figure.locator("input[type=range]").all():
+        for key in KEYS:
+            slider.press(key)
+            reader.settle()
+            changes.append(took(reader))
     median = statistics.median(changes)
     return {"figure": name, "page": path.stem, "bytes": size(f"figures/{name}.js"), "first": first,
             "median": median, "largest": max(changes), "changes": len(changes)}  # fmt: skip
@@ -44,8 +45,9 @@ def row(browser, name, path) -> dict:
 
 def main():
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        print(pd.DataFrame(row(browser, *figure) for figure in FIGURES).to_string(index=False))
+        browser = driver.chromium.launch(executable_path=chromium(), args=FLAGS)
+        tab = unset(browser)
+        print(pd.DataFrame(row(tab, *figure) for figure in FIGURES).to_string(index=False))
         browser.close()
     shared = {script: size(script) for script in play.SHARED}
     print(f"shared scripts: {shared}; all: {sum(map(size, play.scripts(play.names())))} bytes")
