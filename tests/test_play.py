@@ -263,7 +263,7 @@ def test_a_figure_fits_and_is_accessible_by_day_and_by_night(reader):
 
 @linked
 def test_a_link_brings_its_settings_over_http(reader, tab, server):
-    reader.change(case(reader.name).SETTINGS[0])
+    reader.change(case(reader.name).SETTINGS[1])
     reader.page.evaluate(CLIPBOARD)
     reader.figure.get_by_role("button", name="Copy link").click()
     link = reader.page.evaluate("() => window.link")
