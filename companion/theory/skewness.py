@@ -103,7 +103,8 @@ def skewness_bias(beta2, second, third, kappa=1.0, mean=0.0) -> Tensor:
 
     to first order in 1 - β2. The optimizer comes to rest where E[g] = b. There the mean is of
     order 1 - β2 itself and its product drops out: leave ``mean`` at 0. Anywhere else give it: the
-    numerator is the covariance of g and g², which is zero for a gradient without noise.
+    numerator is the covariance of g and g², which is zero for a gradient without noise. With
+    independent samples E[g] has a factor there too, which `step_deviation` knows.
 
     Parameters
     ----------
@@ -188,8 +189,12 @@ def step_deviation(
 
     .. math::
 
-        -\kappa(\beta_1, n) \, (1 - \beta_2) \,
-        \frac{\operatorname{cov}(g, g^2)}{2 \, \mathbb E[g^2]^{3/2}}
+        (1 - \beta_2) \, \Big( -\kappa(\beta_1, n) \,
+        \frac{\operatorname{cov}(g, g^2)}{2 \, \mathbb E[g^2]^{3/2}} + \iota \, \frac{3 \,
+        \mathbb E[g] \operatorname{Var}(g^2)}{16 \, \mathbb E[g^2]^{5/2}} \Big)
+
+    with ι = 1 for independent samples, whose v varies by √(1 - β2), and ι = 0 for the other orders,
+    where it varies by 1 - β2.
 
     Parameters
     ----------
@@ -211,7 +216,8 @@ def step_deviation(
     Cost: a few passes over the gradients; n of them for the cyclic order. There the parts are
     m_t = Σ_s β1^s (1 - β1)/(1 - β1^n) g_{t-s} and
     w_t = (1 - β2) Σ_r ((n - 1)/2 - r)/n g²_{t-r}, s, r < n, and the result is
-    -mean(m w)/(2 E[g²]^{3/2}). Derived here.
+    -mean(m w)/(2 E[g²]^{3/2}). The second part is 3 E[m] E[w²]/(8 E[g²]^{5/2}), where E[w²] is
+    (1 - β2)/(1 + β2) Var(g²). Derived here.
 
     Examples
     --------
@@ -235,6 +241,8 @@ def step_deviation(
     else:
         product = factor * (g * excess).mean(0)
     deviation = -off * product / (2 * second**1.5)
+    if order == "iid":
+        deviation = deviation + off * 3 * g.mean(0) * excess.square().mean(0) / (16 * second**2.5)
     return torch.where(second > 0, deviation, 0.0)
 
 

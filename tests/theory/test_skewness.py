@@ -100,15 +100,16 @@ def test_kappa_cyclic_is_the_mean_over_all_cycles():
 def test_the_deviation_gives_the_drift_for_large_beta2(optimizer, order):
     g, beta2 = LOPSIDED, 0.995
     options = {"clip_lambda": None} if optimizer is ADOPT else {}
+    seeds = 2000 if order == "iid" else 256  # enough to see that v varies: 0.2 of the unit
     found = theory.drift(
-        BETAS, beta2, g, order, 2000, 256, burn=800, optimizer=optimizer, **options
+        BETAS, beta2, g, order, 2000, seeds, burn=800, optimizer=optimizer, **options
     )
     mean, second, third = moments(g)
     predicted = theory.step_deviation(g, BETAS, beta2, order, optimizer.__name__)
     unit = theory.skewness_bias(beta2, second, third, 1.0, mean) / second.sqrt()
     wrong = (found.mean - mean / second.sqrt() - predicted).abs()
     assert (wrong < 0.04 * unit + 4 * found.standard_error).all()
-    assert (found.standard_error < 0.15 * unit).all()
+    assert (found.standard_error < 0.03 * unit).all()
 
 
 def test_coordinates_come_together_and_constant_ones_do_not_deviate():
