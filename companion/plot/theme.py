@@ -75,13 +75,16 @@ def style() -> None:
 
 
 def _in_notebooks(format: str, *, bbox_inches: str | None) -> None:
-    """Have notebooks draw figures in a format, cropped or not."""
+    """Have notebooks draw figures in a format, cropped or not, and once."""
     ipython = sys.modules.get("IPython")
     shell = ipython and ipython.get_ipython()
     if shell is not None and hasattr(shell, "kernel"):
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats(format, bbox_inches=bbox_inches)
+        if "inline" in mpl.get_backend():
+            plt.switch_backend(mpl.get_backend())  # installs a hook, now rather than later
+            plt.uninstall_repl_displayhook()  # which draws each figure once more, for nobody
 
 
 def look(name: str) -> dict:

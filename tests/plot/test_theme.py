@@ -87,3 +87,24 @@ def test_stamp_says_scale_and_seeds(monkeypatch, seeds, extra, stored, text):
     plot.stamp(figure, seeds, extra, stored)
     assert ax.texts[0].get_text() == figure.get_supxlabel() == text
     figure.canvas.draw()
+
+
+COUNTED = """
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from companion import plot
+draw, drawn = Figure.draw, []
+Figure.draw = lambda figure, renderer: (drawn.append(figure), draw(figure, renderer))
+plot.style()
+"""
+
+
+@pytest.mark.no_cover  # it runs in another process
+def test_a_notebook_draws_a_figure_once(monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat.v4"), pytest.importorskip("nbclient")
+    monkeypatch.setenv("COMPANION_SCALE", "smoke")  # without a crop, which takes a second time
+    cells = map(nbformat.new_code_cell, (COUNTED, "plt.subplots();", "print(len(drawn))"))
+    notebook = nbformat.new_notebook(cells=list(cells))
+    nbclient.NotebookClient(notebook, kernel_name="python3").execute()
+    assert "image/png" in notebook.cells[1].outputs[0].data
+    assert notebook.cells[2].outputs[0].text == "1\n"
