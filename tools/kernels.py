@@ -28,10 +28,12 @@ ROOT = Path(__file__).resolve().parent.parent
 IMPORTED = (
     "ipykernel.kernelapp",
     "torch",
+    "torch._dynamo",  # which the first optimizer imports
     "pandas",
     "matplotlib.pyplot",
     "seaborn",
     "sklearn.datasets",
+    "sklearn.model_selection",
 )
 # Variables that are read while Python starts or while modules are imported.
 EARLY = ("PYTHON", "MPL", "OMP_", "MKL_", "OPENBLAS_", "LD_")
