@@ -37,7 +37,7 @@ IMPORTED = (
 )
 # Variables that are read while Python starts or while modules are imported.
 EARLY = ("PYTHON", "MPL", "OMP_", "MKL_", "OPENBLAS_", "LD_")
-LONGEST = 100_000  # bytes of a message: what to run, with its environment
+LONGEST = 200_000  # bytes of a message: what to run, with its environment
 
 
 class Origin:
@@ -55,7 +55,10 @@ class Origin:
         """Start a kernel; return the number of its process."""
         message = json.dumps([command, environ, str(folder)]).encode()
         socket.send_fds(self.connection, [message], [1, 2])
-        return int(self.connection.recv(LONGEST))
+        said = self.connection.recv(LONGEST)
+        if not said:
+            raise RuntimeError("the process that forks kernels has ended; what it said is above")
+        return int(said)
 
     def close(self):
         self.connection.close()
