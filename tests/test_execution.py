@@ -17,7 +17,7 @@ NOTHING = ("ipykernel.kernelapp",)  # that these chapters would need
 START = (
     "import pathlib, signal, sys; from tools import execution as e, kernels; "
     f"kernels.IMPORTED = {NOTHING}; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "e.ROOT = pathlib.Path('{root}'); e.CELLS = e.ROOT / '_build' / 'cells'; "
+    "e.ROOT = pathlib.Path({root!r}); e.CELLS = e.ROOT / '_build' / 'cells'; "
     "e.os.sched_getaffinity = lambda _: {{0, 1}}; sys.exit(e.main())"
 )
 HEADER = """\
@@ -157,7 +157,7 @@ def test_a_build_that_is_stopped_keeps_what_has_finished(book):
     (root / "a.md").write_text(
         HEADER + "Running time: about 9 seconds\n" + cell("import time\ntime.sleep(600)")
     )
-    command = [sys.executable, "-u", "-c", START.format(root=root)]
+    command = [sys.executable, "-u", "-c", START.format(root=str(root))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as run:
         assert "2 chapters" in run.stdout.readline()
         done = run.stdout.readline()
@@ -201,7 +201,7 @@ def test_no_kernel_is_left_where_the_build_is_killed(book):
     mark = root / "alive"
     code = f"import os, pathlib, time\npathlib.Path({str(mark)!r}).write_text(str(os.getpid()))"
     (root / "a.md").write_text(HEADER + cell(code + "\ntime.sleep(600)"))
-    with subprocess.Popen([sys.executable, "-c", START.format(root=root)], cwd=ROOT) as run:
+    with subprocess.Popen([sys.executable, "-c", START.format(root=str(root))], cwd=ROOT) as run:
         assert soon(lambda: mark.exists() and mark.read_text())
         run.kill()
     assert soon(lambda: not os.path.exists(f"/proc/{mark.read_text()}"))

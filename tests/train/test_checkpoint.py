@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +17,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler as schedulers
 
-from companion.data import Batches, Dataset, digits
+from companion.data import Batches, Dataset
 from companion.models import MLP
 from companion.optim import ADOPT, SGD, Adam, AdaShift, AMSGrad, BlockwiseAdam
 from companion.train import cross_entropy, fit
 from companion.train.checkpoint import read, write
 from companion.train.identity import digest
+from tests.train.images import images
 
 TIMES = ["seconds", "samples_per_second"]
 HALF = 0.5  # a number that a loss reads
-
-
-@cache
-def images() -> Dataset:
-    return digits(flatten=True)
 
 
 def small(n=100) -> Dataset:

@@ -1,7 +1,6 @@
 """The training loop: what it reports, that it resumes bit for bit, and what it refuses."""
 
 import threading
-from functools import cache
 
 import numpy as np
 import pytest
@@ -14,14 +13,10 @@ from companion.data import Batches, Dataset, digits
 from companion.models import MLP
 from companion.optim import SGD, Adam
 from companion.train import cross_entropy, evaluate, fit
+from tests.train.images import images
 
 FREE = nn.Parameter(torch.ones(3))  # of no model
 TIMES = ["seconds", "samples_per_second"]
-
-
-@cache
-def images() -> Dataset:
-    return digits(flatten=True)
 
 
 def small(n=100, dtype=torch.float32) -> Dataset:

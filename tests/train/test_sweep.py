@@ -1,6 +1,6 @@
 """Networks trained together end where each would end alone."""
 
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,20 +10,16 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from companion import optim, progress
-from companion.data import Dataset, digits
+from companion.data import Dataset
 from companion.kernels.build import Untranslatable
 from companion.kernels.cells import RowKernel
 from companion.models import MLP
 from companion.optim import SGD, Adam, RMSprop
 from companion.train import fit, sweep
 from companion.train.many import Models, Update
+from tests.train.images import images
 
 SHARED = MLP([64, 10])
-
-
-@cache
-def images() -> Dataset:
-    return digits(flatten=True)
 
 
 def small(dtype=torch.float32, n=100) -> Dataset:
