@@ -2,18 +2,36 @@
 
 from collections import Counter
 from contextlib import ExitStack
+from importlib import import_module
 
 import pytest
-import torch
 
 # Here parameters are rules, answers and ways to give the same numbers.
 SAME_LINES = ("tests/grade/", "tests/kernels/", "tests/optim/", "tests/simulate/")
+# What many tests import. Nothing of this repository: coverage would miss the lines that it runs.
+IMPORTED = (
+    "matplotlib.pyplot",
+    "pandas",
+    "scipy.stats",
+    "seaborn",
+    "sklearn.datasets",
+    "torch._dynamo",
+    "torch.distributed.checkpoint",
+)
 # How many runs of a test with parameters this process has measured.
 _measured = Counter()
 
 
 def pytest_configure(config):
-    """Let the kernels of notebooks begin with the imports done."""
+    """Make the long imports before coverage's tracer slows them down, and let kernels have them.
+
+    The process that gives tests to others imports nothing: they wait for it.
+    """
+    runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
+    if not runs_tests:
+        return
+    for name in IMPORTED:
+        import_module(name)
     if config.getoption("nbmake", False):
         from tools.kernels import forked
 
@@ -24,11 +42,15 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def _names_in_doctests(doctest_namespace):
+    import torch
+
     doctest_namespace["torch"] = torch
 
 
 def pytest_collection_modifyitems(items):
     """Skip what needs a CUDA device where there is none."""
+    import torch
+
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="needs a CUDA device")
         for item in items:

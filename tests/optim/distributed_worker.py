@@ -1,10 +1,11 @@
-"""One of three processes that train together: distributed_worker.py FOLDER RANK.
+"""Three processes that train together: distributed_worker.py FOLDER.
 
 Every scenario compares what two processes make of a model with what one alone makes of it, and
 saves the largest difference, or the text of the error that stopped it. Then all three, and one
 alone, go on from the checkpoints that two have written.
 """
 
+import multiprocessing
 import sys
 import traceback
 import warnings
@@ -12,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+import torch._dynamo  # else the first optimizer of each process imports it
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import nn
@@ -342,4 +344,12 @@ def main(folder, rank):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    # Forks have the imports done; other systems cannot fork once there are threads.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    folder = Path(sys.argv[1])
+    processes = [context.Process(target=main, args=(folder, rank)) for rank in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    sys.exit(any(process.exitcode for process in processes))
