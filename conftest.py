@@ -6,8 +6,6 @@ from importlib import import_module
 
 import pytest
 
-# Here parameters are rules, answers and ways to give the same numbers.
-SAME_LINES = ("tests/grade/", "tests/kernels/", "tests/optim/", "tests/simulate/")
 # What many tests import. Nothing of this repository: coverage would miss the lines that it runs.
 IMPORTED = (
     "matplotlib.pyplot",
@@ -18,8 +16,10 @@ IMPORTED = (
     "torch._dynamo",
     "torch.distributed.checkpoint",
 )
-# How many runs of a test with parameters this process has measured.
-_measured = Counter()
+# How many parameters in a row may run no line of the package that is new.
+PATIENCE = 2
+# How many they were so far, by test.
+_in_vain = Counter()
 
 
 def pytest_configure(config):
@@ -59,15 +59,30 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_call(item):
-    """Measure the coverage of three parameters of a test that is marked ``same_lines``.
+def pytest_runtest_protocol(item):
+    """Measure the coverage of a test as long as its parameters go on to run new lines.
 
     Coverage's tracer makes Python three to seven times slower. What it leaves out can only lower
     the coverage that it reports.
     """
-    if item.get_closest_marker("same_lines") or item.nodeid.startswith(SAME_LINES):
-        test = item.nodeid.partition("[")[0]
-        _measured[test] += 1
-        if _measured[test] > 3:
-            item.add_marker("no_cover")
-    return (yield)
+    coverage = item.config.pluginmanager.get_plugin("_cov")
+    if coverage is None or coverage.cov_controller is None:
+        return (yield)
+    control, test = coverage.cov_controller, item.nodeid.partition("[")[0]
+    elsewhere = item.get_closest_marker("elsewhere") or item.path.suffix == ".ipynb"
+    if elsewhere or _in_vain[test] == PATIENCE:
+        control.pause()
+        try:
+            return (yield)
+        finally:
+            control.resume()
+    before = _lines(control)
+    try:
+        return (yield)
+    finally:
+        _in_vain[test] = 0 if _lines(control) > before else _in_vain[test] + 1
+
+
+def _lines(control):
+    """Return how many lines have run so far."""
+    return sum(map(len, list(control.cov._collector.data.values())))

@@ -11,7 +11,7 @@ import pytest
 from tools import execution, kernels
 
 ROOT = execution.ROOT
-pytestmark = pytest.mark.no_cover  # tools are not measured
+pytestmark = pytest.mark.elsewhere  # in tools
 NOTHING = ("ipykernel.kernelapp",)  # that these chapters would need
 # Builds the book in ``root`` on two cores. SIGINT: a parent may ignore it.
 START = (

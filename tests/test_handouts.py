@@ -8,7 +8,7 @@ import pytest
 from tools.generator.book import ROOT
 
 pytest.importorskip("playwright")
-pytestmark = pytest.mark.no_cover  # tools are not measured
+pytestmark = pytest.mark.elsewhere  # in tools
 
 
 @pytest.fixture(scope="module")

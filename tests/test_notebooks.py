@@ -11,7 +11,7 @@ from tests import books
 from tools.generator.book import ROOT, Book
 from tools.generator.source import EXTENSIONS, ChapterError
 
-pytestmark = pytest.mark.no_cover  # tools are not measured
+pytestmark = pytest.mark.elsewhere  # in tools
 HEADER = """\
 ---
 jupytext: {text_representation: {extension: .md, format_name: myst}}

@@ -15,7 +15,7 @@ from tools.generator.book import ROOT, Book
 from tools.generator.deck import RULE, Deck, packed, sentences, split
 from tools.generator.source import ChapterError
 
-pytestmark = pytest.mark.no_cover  # tools are not measured
+pytestmark = pytest.mark.elsewhere  # in tools
 PIXEL = "iVBORw0KGgo="
 CHAPTER = """
 # Steps

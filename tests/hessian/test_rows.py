@@ -10,7 +10,6 @@ from companion.hessian.norms import METHODS
 from tests.hessian.matrices import ORACLES, symmetric
 
 
-@pytest.mark.same_lines
 @pytest.mark.parametrize(
     ("method", "name"),
     [

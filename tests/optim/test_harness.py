@@ -69,7 +69,6 @@ def in_our_words(theirs, options):
     return cls, options
 
 
-@pytest.mark.same_lines
 @pytest.mark.parametrize("fused", [False, True])
 @peers
 def test_every_option_set_of_torchs_harness(ours, theirs, fused):
@@ -95,7 +94,6 @@ def tensor(value):
     return torch.tensor(value, dtype=torch.float64)
 
 
-@pytest.mark.same_lines
 @pytest.mark.parametrize("number", [np.float64, np.float32, tensor], ids=label)
 @pytest.mark.parametrize("fused", [False, True])
 @peers
@@ -112,7 +110,6 @@ def test_numbers_may_be_numpys_or_tensors(ours, theirs, number, fused):
     assert all(type(v) is not number for v in optimizer.param_groups[0].values())
 
 
-@pytest.mark.same_lines
 @pytest.mark.parametrize("option", [{k: v} for k, vs in IDLE.items() for v in vs], ids=label)
 @every
 def test_options_that_ask_for_nothing_are_taken(cls, option):
@@ -147,7 +144,6 @@ def cycles(optimizer):
     return bool({"betas", "momentum"} & optimizer.defaults.keys())
 
 
-@pytest.mark.same_lines
 @pytest.mark.filterwarnings("ignore:The epoch parameter:UserWarning")  # SequentialLR's own
 @pytest.mark.parametrize("tensor", [False, True])
 @pytest.mark.parametrize("name", SCHEDULERS)

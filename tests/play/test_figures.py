@@ -36,7 +36,6 @@ def test_every_figure_is_tested_at_three_settings_or_more():
         assert len(case(name).SETTINGS) >= 3, name
 
 
-@pytest.mark.same_lines
 @pytest.mark.parametrize(("name", "settings"), each(), ids=label)
 def test_a_figure_shows_what_the_package_computes(v8, name, settings):
     v, data, sentence = run(v8, name, settings)

@@ -99,7 +99,7 @@ plot.style()
 """
 
 
-@pytest.mark.no_cover  # it runs in another process
+@pytest.mark.elsewhere
 def test_a_notebook_draws_a_figure_once(monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat.v4"), pytest.importorskip("nbclient")
     monkeypatch.setenv("COMPANION_SCALE", "smoke")  # without a crop, which takes a second time

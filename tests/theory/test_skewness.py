@@ -49,7 +49,6 @@ def test_kappa_reshuffled_equals_the_enumeration_of_an_epoch(beta1):
     torch.testing.assert_close(theory.kappa(beta1, 5, optimizer="ADOPT"), adopt)
 
 
-@pytest.mark.same_lines
 @pytest.mark.parametrize("g", [function_2(5), function_2(10), LOPSIDED])
 @pytest.mark.parametrize("optimizer", [Adam, ADOPT])
 def test_the_cyclic_deviation_is_the_limit_of_the_exact_one(g, optimizer):
@@ -94,7 +93,6 @@ def test_kappa_cyclic_is_the_mean_over_all_cycles():
         torch.testing.assert_close(found, -bias / second.sqrt())
 
 
-@pytest.mark.same_lines
 @pytest.mark.parametrize("order", ["iid", "reshuffled"])
 @pytest.mark.parametrize("optimizer", [Adam, ADOPT])
 def test_the_deviation_gives_the_drift_for_large_beta2(optimizer, order):

@@ -64,7 +64,6 @@ def alone(make, cell, fixed):
     return lambda params: make(params, **options)
 
 
-@pytest.mark.same_lines
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize(("make", "fixed", "grid"), CASES)
 def test_equals_training_alone(make, fixed, grid, dtype, bound):
@@ -106,7 +105,6 @@ def parameters_of_an_ensemble(monkeypatch, *arguments, **options):
     return frame, ends[-1]
 
 
-@pytest.mark.same_lines
 @pytest.mark.parametrize("make", [getattr(optim, name) for name in optim.__all__])
 def test_float32_parameters_stay_float32_and_equal_those_trained_alone(make, monkeypatch):
     grid = {"lr": [1e-3, 1e-2], "weight_decay": [0.0, 0.1]}
