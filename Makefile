@@ -60,7 +60,7 @@ handouts: $(STAMP) ## print the problem sets (python -m tools.handouts --solutio
 
 # One thread a process: the processes already share the cores between them.
 test: $(STAMP) ## run tests, doctests and every notebook (at smoke scale), with coverage
-	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --nbmake companion tests book
+	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --nbmake book companion tests
 
 # The same with versions that constraints.txt does not choose, in environments of their own.
 lower: PINS = "$(PYTHON)" tools/lower_bounds.py
@@ -69,7 +69,7 @@ lower newest: ## tests and doctests at the lower bounds of pyproject.toml, or wi
 	test -x $(VENV)-$@/bin/python || "$(PYTHON)" -m venv $(VENV)-$@
 	$(PINS) > $(VENV)-$@/pins.txt
 	$(VENV)-$@/bin/python -m pip install --quiet --upgrade -c $(VENV)-$@/pins.txt -e ".[book,test,practice]"
-	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(VENV)-$@/bin/python -m pytest -n auto --nbmake companion tests book
+	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(VENV)-$@/bin/python -m pytest -n auto --nbmake book companion tests
 
 lint: $(STAMP) ## check style, format and workflows
 	$(BIN)/ruff check .
