@@ -17,22 +17,24 @@ IMPORTED = (
     "torch.distributed.checkpoint",
 )
 # How many parameters in a row may run no line of the package that is new.
-PATIENCE = 2
+PATIENCE = 8
 # How many they were so far, by test.
 _in_vain = Counter()
 
 
 def pytest_configure(config):
-    """Make the long imports before coverage's tracer slows them down, and let kernels have them.
+    """Make long imports before any are measured, and let the kernels of notebooks share theirs.
 
-    The process that gives tests to others imports nothing: they wait for it.
+    The process that gives tests to others does neither: they wait for it.
     """
-    runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
-    if not runs_tests:
-        return
-    for name in IMPORTED:
-        import_module(name)
-    if config.getoption("nbmake", False):
+    control, works_for_another = _control(config), hasattr(config, "workerinput")
+    if control and works_for_another:
+        # pytest-cov starts twice here. The first would go on measuring when the second is paused.
+        control.pause()
+        for name in IMPORTED:
+            import_module(name)
+    gives_tests_to_others = config.getoption("numprocesses", None) and not works_for_another
+    if config.getoption("nbmake", False) and not gives_tests_to_others:
         from tools.kernels import forked
 
         stack = ExitStack()
@@ -65,10 +67,9 @@ def pytest_runtest_protocol(item):
     Coverage's tracer makes Python three to seven times slower. What it leaves out can only lower
     the coverage that it reports.
     """
-    coverage = item.config.pluginmanager.get_plugin("_cov")
-    if coverage is None or coverage.cov_controller is None:
+    control, test = _control(item.config), item.nodeid.partition("[")[0]
+    if control is None:
         return (yield)
-    control, test = coverage.cov_controller, item.nodeid.partition("[")[0]
     elsewhere = item.get_closest_marker("elsewhere") or item.path.suffix == ".ipynb"
     if elsewhere or _in_vain[test] == PATIENCE:
         control.pause()
@@ -81,6 +82,12 @@ def pytest_runtest_protocol(item):
         return (yield)
     finally:
         _in_vain[test] = 0 if _lines(control) > before else _in_vain[test] + 1
+
+
+def _control(config):
+    """Return what starts and pauses the measurement; None where nothing is measured."""
+    plugin = config.pluginmanager.get_plugin("_cov")
+    return plugin and plugin.cov_controller
 
 
 def _lines(control):
