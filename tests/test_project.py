@@ -238,3 +238,8 @@ def test_import_leaves_heavy_modules_alone(module):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+@pytest.mark.elsewhere
+def test_what_is_not_measured_is_not_traced():
+    assert type(sys.gettrace()).__module__ != "coverage"
