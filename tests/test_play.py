@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlencode
@@ -9,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from companion.play import playable as play
-from tests.built import HTML, PAGES, WHOLE, Tab
+from tests.built import HTML, PAGES, PATIENCE, WHOLE, Tab
 from tests.play.cases import case, has_in_order, numbers
 from tests.play.own import printed_example
 from tests.test_browser import FRAME, STILL, THEME, WIDTH
@@ -82,7 +83,11 @@ class Reader:
         self.name, self.page, self.said = name, tab.page, tab.said
         tab.open(address, head=APART.replace("NAME", name) if apart else "", **size)
         self.figure = self.page.locator(f"play-figure[name={name}]").first
-        self.page.wait_for_function(READY)
+        until = time.monotonic() + PATIENCE / 1000
+        while not self.page.evaluate(READY):
+            assert self.said == []  # what has failed never stands
+            assert time.monotonic() < until
+            self.page.wait_for_timeout(10)
         self.figure.scroll_into_view_if_needed()
 
     def settle(self):
