@@ -84,7 +84,7 @@ def test_every_formula_compiles(tab, tmp_path):
     assert tab.page.evaluate(WRONG, found) == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(HTML).as_posix())
+@pytest.mark.parametrize("path", PAGES, ids=[path.relative_to(HTML).as_posix() for path in PAGES])
 def test_a_page_fits_a_phone_and_a_desk_by_day_and_by_night(tab, path):
     tab.open(path.as_uri(), head=HEAD, width=390, height=844)
     page = tab.page

@@ -57,6 +57,6 @@ def look(browser, path):
 
 
 @pytest.mark.skipif(not DECKS, reason="no decks: run `make slides` first")
-@pytest.mark.parametrize("path", DECKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", DECKS, ids=[path.stem for path in DECKS])
 def test_a_deck_needs_no_network_and_nothing_overflows(browser, path):
     look(browser, path)

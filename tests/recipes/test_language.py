@@ -70,6 +70,7 @@ def test_a_step_takes_the_windows_of_its_batch():
     assert experiment.task(CELL | {"micro": 8}).accumulate == 1
 
 
+@pytest.mark.filterwarnings("ignore:The epoch parameter:UserWarning")  # SequentialLR's own
 @pytest.mark.parametrize(("steps", "warmup", "floor"), [(50, 10, 0.1), (33, 1, 0.0)])
 def test_the_schedule_is_that_of_torch(steps, warmup, floor):
     def rates(schedule):
