@@ -26,6 +26,9 @@ export COMPANION_PROGRESS = 0
 # Threads that wait for each other should sleep: spinning ones slow down everybody on a busy machine.
 export OMP_WAIT_POLICY = passive
 
+# What looks at the built pages.
+PAGES := tests/test_html.py tests/test_browser.py tests/test_play.py
+
 .DEFAULT_GOAL := help
 .PHONY: help book slides handouts test lower newest lint format notebooks serve bench clean
 
@@ -47,7 +50,7 @@ $(STAMP): pyproject.toml constraints.txt
 book: $(STAMP) ## build the book (COMPANION_SCALE=smoke, quick or full; quick unless told)
 	$(BIN)/python -m tools.execution
 	$(BIN)/python -c "from jupyter_book.cli.main import main; main()" build . --config _config.yml --toc "$$PWD/_toc.yml" -W -n --keep-going
-	$(BIN)/python -m pytest -q -n auto --dist loadgroup tests/test_html.py tests/test_browser.py tests/test_play.py
+	$(BIN)/python -m pytest -q -n auto --dist loadgroup $(PAGES)
 	@echo "The book is in $(HTML)"
 
 slides: $(STAMP) ## write a deck of slides a chapter, from the cells that the book runs too
@@ -60,7 +63,7 @@ handouts: $(STAMP) ## print the problem sets (python -m tools.handouts --solutio
 
 # One thread a process: the processes already share the cores between them.
 test: $(STAMP) ## run tests, doctests and every notebook (at smoke scale), with coverage
-	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --nbmake book companion tests
+	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --nbmake book companion tests $(PAGES:%=--ignore=%)
 
 # The same with versions that constraints.txt does not choose, in environments of their own.
 lower: PINS = "$(PYTHON)" tools/lower_bounds.py
@@ -69,7 +72,7 @@ lower newest: ## tests and doctests at the lower bounds of pyproject.toml, or wi
 	test -x $(VENV)-$@/bin/python || "$(PYTHON)" -m venv $(VENV)-$@
 	$(PINS) > $(VENV)-$@/pins.txt
 	$(VENV)-$@/bin/python -m pip install --quiet --upgrade -c $(VENV)-$@/pins.txt -e ".[book,test,practice]"
-	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(VENV)-$@/bin/python -m pytest -n auto --nbmake book companion tests
+	COMPANION_SCALE=smoke OMP_NUM_THREADS=1 $(VENV)-$@/bin/python -m pytest -n auto --nbmake book companion tests $(PAGES:%=--ignore=%)
 
 lint: $(STAMP) ## check style, format and workflows
 	$(BIN)/ruff check .
